@@ -11,4 +11,4 @@ __version__ = "0.1.0"
 # tfcamp is written for the TensorFlow backend, whatever ~/.keras/keras.json says.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 # TensorFlow's start-up notes hide the lines a user must read; warnings and errors still show.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,4 +1,6 @@
-"""The one exception that stands for a mistake of the user's."""
+"""The exceptions that end a program in good order."""
+
+import signal
 
 
 class UserError(Exception):
@@ -8,3 +10,13 @@ class UserError(Exception):
     ``train.tsv:17: expected "text<TAB>label", got 1 column; is the file comma-separated? then
     name it .csv``.
     """
+
+
+class Interrupted(Exception):
+    """Training was asked to stop, and has saved its state."""
+
+    def __init__(self, signal_number: int, step: int) -> None:
+        """Keeps the signal and the step at which the run goes on."""
+        super().__init__(f"stopped by {signal.Signals(signal_number).name} at step {step}")
+        self.signal_number = signal_number
+        self.step = step

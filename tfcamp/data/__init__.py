@@ -1,0 +1,1 @@
+"""From files to batches: sources of rows, the pipeline, data sets and samples."""

@@ -1,0 +1,1 @@
+"""The training loop: strategies, steps, optimizers, checkpoints, and what surrounds it."""

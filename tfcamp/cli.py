@@ -1,0 +1,53 @@
+"""The command line: ``tfcamp …`` itself, and what every project script does around its ``main``."""
+
+import errno
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import tyro
+
+from tfcamp.errors import Interrupted, UserError
+
+Config = TypeVar("Config")
+
+# What the disk, not the program, is to blame for.
+_DISK_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENOTDIR}
+
+
+def run_project(main: Callable[[Config], None], config_class: type[Config]) -> None:
+    """Runs a project's main with the options of the command line.
+
+    A mistake of the user's ends in one line on stderr and exit status 2; a run that was asked to
+    stop ends with 128 + the signal's number, as in a shell.
+
+    Args:
+      main: the project's main.
+      config_class: a dataclass; its fields and their docstrings make the options and ``--help``.
+    """
+    config = tyro.cli(config_class, description=(main.__doc__ or "").strip())
+    sys.exit(_exit_status(main, config))
+
+
+def _exit_status(main: Callable[[Any], None], config: Any) -> int:
+    try:
+        main(config)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        print(
+            f"error: {error.filename or 'the run folder'}: {error.strerror}; checkpoints written "
+            "so far are kept: free or choose another disk and give the same command again",
+            file=sys.stderr,
+        )
+        return 2
+    except Interrupted as interruption:
+        print(f"{interruption}: the same command with --run-dir goes on from there")
+        return 128 + interruption.signal_number
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,227 @@
+"""Encoded rows on disk, the plan of each epoch, and the batches that a loop reads.
+
+There is one order of stages, for every project: rows are shuffled, then put into length buckets,
+then cut into batches, and the batches are shuffled. The plan of an epoch is computed from the
+seed and the number of the epoch alone, so the position in the data is nothing but the number of
+steps taken: a run that goes on at step 12,345 reads exactly the batches it would have read.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+Batch = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
+
+
+class PackedExamples:
+    """Rows of token ids of several aligned streams, kept on disk and read by their number.
+
+    The ids of all rows stand one after another in one file; only the length and the label of each
+    row stay in memory (16 bytes a row). Rows are read from the file rather than through a memory
+    map, whose pages would count as the memory of the process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Opens what :meth:`write` wrote to ``folder``.
+
+        Raises:
+          FileNotFoundError: nothing complete stands there.
+        """
+        header = json.loads((folder / "header.json").read_text("utf-8"))
+        self.streams: tuple[str, ...] = tuple(header["streams"])
+        self.lengths: np.ndarray = np.load(folder / "lengths.npy")
+        self.labels: np.ndarray = np.load(folder / "labels.npy")
+        self._starts = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
+        self._path = folder / "ids.bin"
+
+    def __len__(self) -> int:
+        """Returns the number of rows."""
+        return len(self.labels)
+
+    @classmethod
+    def write(
+        cls,
+        folder: Path,
+        streams: Sequence[str],
+        batches: Iterable[tuple[Mapping[str, tf.RaggedTensor], Sequence[int]]],
+    ) -> "PackedExamples":
+        """Writes encoded rows and opens them.
+
+        Args:
+          folder: written under a temporary name and renamed when complete, so that what stands
+            there is never half a data set.
+          streams: the names of the streams.
+          batches: for each batch of rows the RaggedTensor int32[B, None] of each stream, all of
+            the same row lengths, and the labels int[B].
+        """
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        lengths: list[np.ndarray] = []
+        labels: list[np.ndarray] = []
+        with open(partial / "ids.bin", "wb") as file:
+            for encoded, batch_labels in batches:
+                flat = [encoded[name].flat_values.numpy() for name in streams]
+                file.write(np.stack(flat, axis=1).astype(np.int32).tobytes())
+                lengths.append(encoded[streams[0]].row_lengths().numpy().astype(np.int32))
+                labels.append(np.asarray(batch_labels, np.int32))
+        np.save(partial / "lengths.npy", np.concatenate(lengths or [np.zeros(0, np.int32)]))
+        np.save(partial / "labels.npy", np.concatenate(labels or [np.zeros(0, np.int32)]))
+        (partial / "header.json").write_text(json.dumps({"streams": list(streams)}), "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+        return cls(folder)
+
+    def read(self, rows: np.ndarray, length: int, num_rows: int | None = None) -> Batch:
+        """Reads rows as one padded batch.
+
+        Args:
+          rows: int[B] numbers of rows.
+          length: T; longer rows are cut.
+          num_rows: rows of the batch; those beyond ``rows`` are padding of weight 0. None for B.
+
+        Returns:
+          inputs, int32[B, T] for each stream; labels int32[B]; weights float32[B].
+        """
+        num_rows = len(rows) if num_rows is None else num_rows
+        ids = np.zeros((num_rows, length, len(self.streams)), np.int32)
+        row_bytes = 4 * len(self.streams)
+        # Rows are far apart: a buffer would read kilobytes for each of them.
+        with open(self._path, "rb", buffering=0) as file:
+            for position, row in enumerate(rows):
+                size = min(int(self.lengths[row]), length)
+                file.seek(int(self._starts[row]) * row_bytes)
+                file.readinto(ids[position, :size].data)
+        labels = np.zeros(num_rows, np.int32)
+        labels[: len(rows)] = self.labels[rows]
+        weights = np.zeros(num_rows, np.float32)
+        weights[: len(rows)] = 1.0
+        inputs = {name: ids[:, :, index] for index, name in enumerate(self.streams)}
+        return inputs, labels, weights
+
+
+def plan_epoch(
+    lengths: np.ndarray,
+    batch_size: int,
+    *,
+    seed: int | None,
+    epoch: int = 0,
+    bucket_lengths: Sequence[int] = (),
+) -> list[np.ndarray]:
+    """Decides which rows form which batch.
+
+    Args:
+      lengths: int[N] tokens of each row.
+      batch_size: rows of a batch; the last batch of each bucket may be smaller.
+      seed: seed of the shuffling; None keeps the order of the file.
+      epoch: the number of the epoch, which changes the order.
+      bucket_lengths: ascending upper bounds; rows of the same bucket share batches, so that little
+        padding is computed. Empty for no buckets.
+
+    Returns:
+      the row numbers int64[<= batch_size] of each batch; each row once. Their count is the same in
+      every epoch.
+
+    >>> [rows.tolist() for rows in plan_epoch(np.array([3, 9, 2, 8, 1]), 2, seed=None,
+    ...                                       bucket_lengths=[4])]
+    [[0, 2], [4], [1, 3]]
+    """
+    rows = np.arange(len(lengths))
+    random = None if seed is None else np.random.default_rng([seed, epoch])
+    if random is not None:
+        rows = random.permutation(rows)
+    buckets = np.searchsorted(np.asarray(bucket_lengths), lengths[rows])
+    batches = []
+    for bucket in np.unique(buckets):
+        members = rows[buckets == bucket]
+        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
+    if random is not None:
+        batches = [batches[index] for index in random.permutation(len(batches))]
+    return batches
+
+
+@dataclass(frozen=True)
+class BatchStream:
+    """The batches of packed rows, epoch after epoch, from any step on.
+
+    Attributes:
+      examples: the rows.
+      batch_size: rows of a batch.
+      seed: seed of the shuffling; None keeps the order of the file.
+      max_length: T of the longest batch.
+      bucket_lengths: see :func:`plan_epoch`; each below max_length.
+      static_shapes: pad every batch to batch_size rows and to the upper bound of its bucket, so
+        that a compiled step sees few shapes (TPU: one for each bucket).
+    """
+
+    examples: PackedExamples
+    batch_size: int
+    seed: int | None
+    max_length: int
+    bucket_lengths: tuple[int, ...] = ()
+    static_shapes: bool = False
+
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        """The number of batches in an epoch, the same in each."""
+        return len(self._plan(0))
+
+    def rows(self, epoch: int = 0) -> np.ndarray:
+        """Returns the row numbers int64[N] in the order in which an epoch reads them."""
+        return np.concatenate(self._plan(epoch) or [np.zeros(0, np.int64)])
+
+    def batches(self, start_step: int = 0, num_epochs: int | None = None) -> Iterator[Batch]:
+        """Yields batches as NumPy arrays, beginning with that of step ``start_step``.
+
+        Args:
+          start_step: steps already taken, over all epochs.
+          num_epochs: the stream ends after so many epochs, counted from the first; None for never.
+        """
+        epoch, start = divmod(start_step, max(1, self.steps_per_epoch))
+        while num_epochs is None or epoch < num_epochs:
+            for rows in self._plan(epoch)[start:]:
+                yield self._read(rows)
+            epoch, start = epoch + 1, 0
+
+    def dataset(self, start_step: int = 0, num_epochs: int | None = None) -> tf.data.Dataset:
+        """Returns :meth:`batches` as a tf.data.Dataset that reads ahead of the loop.
+
+        Elements are the Keras triple (inputs, labels, weights): int32[B, T] for each stream,
+        int32[B] and float32[B].
+        """
+        rows = self.batch_size if self.static_shapes else None
+        length = self.max_length if self.static_shapes and not self.bucket_lengths else None
+        ids = tf.TensorSpec([rows, length], tf.int32)
+        signature = (
+            {name: ids for name in self.examples.streams},
+            tf.TensorSpec([rows], tf.int32),
+            tf.TensorSpec([rows], tf.float32),
+        )
+        stream = tf.data.Dataset.from_generator(
+            lambda: self.batches(start_step, num_epochs), output_signature=signature
+        )
+        return stream.prefetch(tf.data.AUTOTUNE)
+
+    def _plan(self, epoch: int) -> list[np.ndarray]:
+        return plan_epoch(
+            self.examples.lengths,
+            self.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            bucket_lengths=self.bucket_lengths,
+        )
+
+    def _read(self, rows: np.ndarray) -> Batch:
+        longest = min(self.max_length, max(1, int(self.examples.lengths[rows].max())))
+        if not self.static_shapes:
+            return self.examples.read(rows, longest)
+        fitting = [bound for bound in self.bucket_lengths if longest <= bound]
+        length = min([*fitting, self.max_length])
+        return self.examples.read(rows, length, self.batch_size)

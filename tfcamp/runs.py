@@ -1,0 +1,140 @@
+"""A run folder: what was asked for, what happened, what came out of it.
+
+RUN/config.json     the options, and the versions they ran with
+RUN/log.txt         what was printed
+RUN/history.jsonl   the measurements of each epoch
+RUN/checkpoints/    what the run needs to go on
+RUN/figures/        curves and tables as pictures
+RUN/metrics.json    every final figure; there once the run is finished
+RUN/report.html     all of it on one page
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import time
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tfcamp.errors import UserError
+
+
+class Run:
+    """An open run folder.
+
+    Attributes:
+      folder: the run folder.
+      resumed: whether an earlier process began this run.
+      metrics: the final figures of a finished run, else None.
+    """
+
+    def __init__(
+        self, folder: Path, options: Mapping[str, Any], may_differ: Collection[str]
+    ) -> None:
+        """Opens or makes the folder.
+
+        Args:
+          folder: made when missing.
+          options: the options of the run, as what JSON can say.
+          may_differ: options that a resumed run may change.
+
+        Raises:
+          UserError: the folder holds a run with other options, or something else.
+        """
+        self.folder = folder
+        self._started = time.monotonic()
+        self.metrics: dict[str, Any] | None = None
+        config_path = folder / "config.json"
+        self.resumed = config_path.exists()
+        if self.resumed:
+            self._compare(
+                json.loads(config_path.read_text("utf-8"))["options"], options, may_differ
+            )
+        elif folder.exists() and any(folder.iterdir()):
+            raise UserError(f"--run-dir {folder} holds no run but other files: name another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in (self.checkpoints, self.figures):
+            part.mkdir(exist_ok=True)
+        if (folder / "metrics.json").exists():
+            self.metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+        write_json(config_path, {"options": dict(options), "environment": describe_environment()})
+
+    @classmethod
+    def open(cls, config: Any, project: str, *, may_differ: Collection[str] = ()) -> "Run":
+        """Opens the run of a project's config.
+
+        Args:
+          config: a dataclass with a field ``run_dir``, None for ``runs/<project>/<date-time>``.
+          project: the name of the project.
+          may_differ: fields, beside the folders, that a resumed run may change.
+        """
+        options = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+        now = datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = config.run_dir or Path("runs") / project / now
+        return cls(folder, options, {"run_dir", "data_dir", "export_dir", *may_differ})
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the figures."""
+        return self.folder / "figures"
+
+    def say(self, line: str) -> None:
+        """Prints a line and keeps it in the log."""
+        print(line, flush=True)
+        with open(self.folder / "log.txt", "a", encoding="utf-8") as log:
+            log.write(f"{datetime.now().isoformat(timespec='seconds')}  {line}\n")
+
+    def reopen(self) -> None:
+        """Makes a finished run unfinished, because more of it is asked for."""
+        self.metrics = None
+        (self.folder / "metrics.json").unlink(missing_ok=True)
+
+    def finish(self, metrics: Mapping[str, Any]) -> None:
+        """Writes metrics.json, which marks the run as finished."""
+        self.metrics = {**metrics, "environment": describe_environment()}
+        write_json(self.folder / "metrics.json", self.metrics)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of this process's part of the run, in seconds."""
+        return time.monotonic() - self._started
+
+    def _compare(self, before: Mapping, now: Mapping, may_differ: Collection[str]) -> None:
+        for name in sorted({*before, *now} - set(may_differ)):
+            if before.get(name) != now.get(name):
+                option = "--" + name.replace("_", "-")
+                raise UserError(
+                    f"--run-dir {self.folder} holds a run with {option} {before.get(name)}, not "
+                    f"{now.get(name)}: give the same options to go on, or another --run-dir"
+                )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON so that ``path`` is either the old file or the whole new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    os.replace(partial, path)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Returns the versions, the device and the number of threads that figures depend on."""
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices()
+    accelerators = [device.name for device in devices if device.device_type != "CPU"]
+    packages = ("tfcamp", "tensorflow", "keras", "numpy")
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "device": ", ".join(accelerators) or f"CPU ({platform.processor() or platform.machine()})",
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+    }
