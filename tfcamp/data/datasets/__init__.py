@@ -1,0 +1,1 @@
+"""TensorFlow Datasets builders for data sets that TFDS lacks."""

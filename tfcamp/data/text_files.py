@@ -1,0 +1,246 @@
+"""Rows of labelled text files, streamed: tab-separated, comma-separated, JSON lines.
+
+| suffix | a row | header |
+|---|---|---|
+| ``.tsv``, ``.txt`` | ``text<TAB>label``; no quoting, a ``"`` is text | optional |
+| ``.csv`` | as Python's csv module reads it; a quoted field may hold line breaks | required |
+| ``.jsonl`` | one JSON object a line | its keys |
+
+A header (or the first JSON object) names the columns in any order: the text is ``text``, ``title``
+or ``sentence``, the label ``label`` or ``category``; other columns are passed over. A file whose
+only column is a text is unlabelled, as a competition's test file is; so are JSON lines without a
+label. Files are UTF-8, with or without a byte order mark, with LF or CRLF. Empty lines are passed
+over; an empty text is a legal text.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tfcamp.errors import UserError
+
+TEXT_COLUMNS = ("text", "title", "sentence")
+LABEL_COLUMNS = ("label", "category")
+
+
+class FileRow(NamedTuple):
+    """One row as it stands in a file, before its label is looked up.
+
+    Attributes:
+      line: number of the line on which the row begins, from 1.
+      text: the text, as written.
+      label: the label as a string without surrounding white space; None in an unlabelled file.
+    """
+
+    line: int
+    text: str
+    label: str | None
+
+
+def read_text_file(path: Path) -> Iterator[FileRow]:
+    """Yields the rows of a file in the format that its suffix names.
+
+    One row is in memory at a time.
+
+    Raises:
+      UserError: the file cannot be read, its suffix is unknown, or a row is broken (file:line).
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UserError(f"{path}: expected a file that ends in {', '.join(READERS)}")
+    return reader(path)
+
+
+def read_tab_separated(path: Path) -> Iterator[FileRow]:
+    """Yields the rows of a tab-separated file, whatever its suffix."""
+    columns = _Columns(text=0, label=1, width=2)
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line:
+            continue
+        fields = line.split("\t")
+        if number == 1 and (header := _header_columns(fields)):
+            columns = header
+            continue
+        if len(fields) != columns.width:
+            raise UserError(f"{path}:{number}: {_wrong_tab_count(fields, columns)}")
+        yield FileRow(number, fields[columns.text], _label_in(fields, columns, path, number))
+
+
+def read_comma_separated(path: Path) -> Iterator[FileRow]:
+    """Yields the rows of a comma-separated file that has a header."""
+    # Strict, so that a stray quote is an error that names its line and does not swallow rows.
+    reader = csv.reader((line + "\n" for line in read_lines(path)), strict=True)
+    columns = None
+    first_line = 1
+    try:
+        for fields in reader:
+            number, first_line = first_line, reader.line_num + 1
+            if not fields:
+                continue
+            if columns is None:
+                columns = _header_columns(fields)
+                if columns is None:
+                    hint = "; is it tab-separated? then name it .tsv" if "\t" in fields[0] else ""
+                    raise UserError(
+                        f'{path}:{number}: expected a header that names the columns, such as "text,'
+                        f'label", got {_shortened(",".join(fields))}{hint}'
+                    )
+                continue
+            if len(fields) != columns.width:
+                raise UserError(
+                    f"{path}:{number}: expected {_columns(columns.width)} as in the header, got "
+                    f"{_columns(len(fields))}; a text that holds a comma must stand in quotes"
+                )
+            yield FileRow(number, fields[columns.text], _label_in(fields, columns, path, number))
+    except csv.Error as error:
+        raise UserError(
+            f"{path}:{first_line}: {error}; is a quote never closed? inside a quoted text, "
+            'write a quote as ""'
+        ) from error
+
+
+def read_json_lines(path: Path) -> Iterator[FileRow]:
+    """Yields the rows of a file that holds one JSON object a line."""
+    text_key = label_key = None
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line:
+            continue
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            # The position is left out: it counts from "line 1" of this one line.
+            reason = str(error).partition(": line")[0]
+            raise UserError(
+                f"{where}: expected one JSON object a line, got {_shortened(line)} ({reason})"
+            ) from error
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: expected a JSON object, got {_shortened(line)}")
+        if text_key is None:
+            text_key = next((key for key in TEXT_COLUMNS if key in row), TEXT_COLUMNS[0])
+            label_key = next((key for key in LABEL_COLUMNS if key in row), None)
+        text, label = row.get(text_key), row.get(label_key) if label_key else None
+        if not isinstance(text, str):
+            raise UserError(f'{where}: expected a string under "{text_key}", got {_json(text)}')
+        if label_key is not None:
+            if isinstance(label, bool) or not isinstance(label, str | int):
+                raise UserError(
+                    f'{where}: expected a string or an integer under "{label_key}", got '
+                    f"{_json(label)}"
+                )
+            label = str(label).strip()
+        if not _is_unicode(text) or not _is_unicode(label or ""):
+            raise UserError(
+                f"{where}: a \\u escape is half of a surrogate pair; write the character"
+            )
+        yield FileRow(number, text, label)
+
+
+READERS: dict[str, Callable[[Path], Iterator[FileRow]]] = {
+    ".tsv": read_tab_separated,
+    ".txt": read_tab_separated,
+    ".csv": read_comma_separated,
+    ".jsonl": read_json_lines,
+}
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yields the lines of a UTF-8 file without their LF or CRLF and without a byte order mark.
+
+    Lines end at LF only: a title may hold U+2028 or another of `str.splitlines`' separators.
+
+    Raises:
+      UserError: the file cannot be opened, or is not UTF-8 (the message says at which byte).
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    offset = 0
+    with file:
+        for line in file:
+            try:
+                decoded = line.decode("utf-8-sig" if offset == 0 else "utf-8")
+            except UnicodeDecodeError as error:
+                # Notepad's and Excel's "Unicode" is UTF-16, which begins with a mark of its own.
+                utf_16 = offset == 0 and line.startswith((b"\xff\xfe", b"\xfe\xff"))
+                encoding = "utf-16" if utf_16 else "gb18030"
+                # With the mark taken off, the codec counts from the byte after it.
+                marked = offset == 0 and line.startswith(b"\xef\xbb\xbf")
+                at = offset + error.start + (3 if marked else 0)
+                raise UserError(
+                    f"{path}: not UTF-8 at byte {at} (0x{line[at - offset]:02x}); if it is "
+                    f"{encoding}, convert it: iconv -f {encoding} -t utf-8 {path.name} > "
+                    f"new{path.suffix}"
+                ) from error
+            offset += len(line)
+            yield decoded.removesuffix("\n").removesuffix("\r")
+
+
+class _Columns(NamedTuple):
+    """Where the text and the label stand in a row of `width` fields."""
+
+    text: int
+    label: int | None
+    width: int
+
+
+def _header_columns(fields: Sequence[str]) -> _Columns | None:
+    """Returns the columns that a header names, or None when the fields are no header."""
+    names = [field.strip().lower() for field in fields]
+    text = next((names.index(name) for name in TEXT_COLUMNS if name in names), None)
+    label = next((names.index(name) for name in LABEL_COLUMNS if name in names), None)
+    if text is None or (label is None and len(names) > 1):
+        return None
+    return _Columns(text, label, len(names))
+
+
+def _label_in(fields: Sequence[str], columns: _Columns, path: Path, number: int) -> str | None:
+    """Returns a row's label; None in an unlabelled file."""
+    if columns.label is None:
+        return None
+    label = fields[columns.label].strip()
+    if not label:
+        raise UserError(f"{path}:{number}: expected a label, got an empty field")
+    return label
+
+
+def _wrong_tab_count(fields: Sequence[str], columns: _Columns) -> str:
+    """Says what is wrong with a tab-separated row of the wrong width."""
+    if columns == (0, 1, 2):
+        expected = '"text<TAB>label"'
+    else:
+        expected = f"{_columns(columns.width)} as in the header"
+    if len(fields) > columns.width:
+        hint = "; a text cannot hold a tab here: use .csv or .jsonl"
+    elif "," in fields[0]:
+        hint = "; is the file comma-separated? then name it .csv"
+    elif fields[0].startswith("{"):
+        hint = "; is it JSON, one object a line? then name it .jsonl"
+    else:
+        hint = ""
+    return f"expected {expected}, got {_columns(len(fields))}{hint}"
+
+
+def _columns(count: int) -> str:
+    return "1 column" if count == 1 else f"{count} columns"
+
+
+def _shortened(text: str, length: int = 40) -> str:
+    return repr(text if len(text) <= length else text[: length - 1] + "…")
+
+
+def _json(value: object) -> str:
+    """Shows a JSON value that is missing (None) or of the wrong type."""
+    return "nothing" if value is None else _shortened(json.dumps(value, ensure_ascii=False))
+
+
+def _is_unicode(text: str) -> bool:
+    """Tells whether a string can be written as UTF-8: JSON can spell lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,301 @@
+"""Splits of a labelled text data set: streamed from disk at each iteration, never held."""
+
+import hashlib
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from tfcamp.data.text_files import FileRow, read_lines
+from tfcamp.errors import UserError
+
+# More labels than this are a mistake (columns swapped), and would fill the memory with "labels".
+MAX_CLASSES = 10_000
+
+Reader = Callable[[Path], Iterator[FileRow]]
+
+
+class TextRow(NamedTuple):
+    """One example.
+
+    Attributes:
+      text: raw text, or tokens separated by white space in a pretokenized data set; may be empty.
+      label: class id in [0, C), or None where the file carries no labels.
+    """
+
+    text: str
+    label: int | None
+
+
+@dataclass(frozen=True)
+class TextSplit:
+    """The rows of one split; iterating reads them from disk, each time anew and in file order.
+
+    Attributes:
+      path: the file that the rows come from.
+      num_rows: number of rows, which is also its `len()`.
+      class_counts: int[C], rows of each class; all 0 in an unlabelled split.
+      read: opens the file and yields the rows.
+    """
+
+    path: Path
+    num_rows: int
+    class_counts: tuple[int, ...]
+    read: Callable[[], Iterator[TextRow]] = field(repr=False)
+
+    def __iter__(self) -> Iterator[TextRow]:
+        return self.read()
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+
+@dataclass(frozen=True)
+class TextDataset:
+    """A labelled text data set.
+
+    Attributes:
+      name: `sample`, `thucnews`, `tianchi_news`, or the name of the user's file or folder.
+      classes: the C class names in the order of their ids.
+      train: the training split.
+      dev: the validation split.
+      test: the test split, if there is one; its labels may be None.
+      sha256: of the files' bytes one after the other: train, dev, test, class names, those there
+        are; `cat` piped into `sha256sum` gives the same.
+      notes: lines that the user should read.
+      pretokenized: whether a text is a list of tokens separated by white space.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: TextSplit
+    dev: TextSplit
+    test: TextSplit | None
+    sha256: str
+    notes: tuple[str, ...] = ()
+    pretokenized: bool = False
+
+
+class LabelTally(NamedTuple):
+    """How often a label stands in a file, and on which line first."""
+
+    count: int
+    first_line: int
+
+
+def tally_labels(path: Path, read: Reader) -> dict[str | None, LabelTally]:
+    """Reads a whole file once, which checks every row, and counts its labels.
+
+    Returns:
+      A tally for each label; the only key is None in an unlabelled file.
+
+    Raises:
+      UserError: a row is broken (file:line), there is none, or there are too many labels.
+    """
+    counts: dict[str | None, int] = {}
+    first_lines: dict[str | None, int] = {}
+    for row in read(path):
+        if row.label not in counts:
+            if len(counts) == MAX_CLASSES:
+                raise UserError(
+                    f"{path}:{row.line}: more than {MAX_CLASSES:,} different labels; are the "
+                    f'columns swapped? expected "text<TAB>label", or a header that names them'
+                )
+            counts[row.label], first_lines[row.label] = 0, row.line
+        counts[row.label] += 1
+    if not counts:
+        raise UserError(f"{path}: has no rows; expected one text and its label on each line")
+    return {label: LabelTally(count, first_lines[label]) for label, count in counts.items()}
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The class names of a data set and where they come from.
+
+    Attributes:
+      names: the names in the order of their ids.
+      origin: a file, or a phrase that fits "label 'x' is not in ...".
+      with_ids: whether a label may also be an id where it is not a name.
+    """
+
+    names: tuple[str, ...]
+    origin: Path | str
+    with_ids: bool
+
+    @classmethod
+    def read(cls, path: Path) -> "ClassList":
+        """Reads a file of class names, one a line in the order of their ids."""
+        names: list[str] = []
+        for number, line in enumerate(read_lines(path), start=1):
+            name = line.strip()
+            if not name:
+                raise UserError(f"{path}:{number}: expected a class name, got an empty line")
+            if name in names:
+                raise UserError(f"{path}:{number}: class {name!r} is named twice")
+            names.append(name)
+        return cls(tuple(names), path, with_ids=True)
+
+    @classmethod
+    def from_labels(cls, tally: Mapping[str | None, LabelTally], path: Path) -> "ClassList":
+        """Returns a file's labels in a fixed order: as numbers where all are, else as strings.
+
+        >>> tally = {"10": LabelTally(1, 1), "9": LabelTally(4, 2)}
+        >>> ClassList.from_labels(tally, Path("train.tsv")).names
+        ('9', '10')
+        """
+        labels = [label for label in tally if label is not None]
+        by_number = all(_is_integer(label) for label in labels)
+        return cls(tuple(sorted(labels, key=int if by_number else None)), path, with_ids=False)
+
+    def id_of(self, label: str, where: str) -> int:
+        """Returns the id in [0, C) of a label; `where` is its file:line, for the message."""
+        if label in self.names:
+            return self.names.index(label)
+        num_classes = len(self.names)
+        if self.with_ids and _is_integer(label):
+            if 0 <= int(label) < num_classes:
+                return int(label)
+            raise UserError(
+                f"{where}: label {label!r} is out of range: {self.origin} has {num_classes} "
+                f"classes, ids 0 to {num_classes - 1}"
+            )
+        known = ", ".join(self.names[:12]) + (", …" if num_classes > 12 else "")
+        raise UserError(f"{where}: label {label!r} is not in {self.origin}, which has {known}")
+
+
+def training_split(
+    path: Path, read: Reader, classes: ClassList | None = None
+) -> tuple[TextSplit, ClassList]:
+    """Checks a training file and returns its split and its classes.
+
+    Args:
+      path: the file.
+      read: how to read it.
+      classes: the class names, or None to take the labels that the file has.
+
+    Raises:
+      UserError: a row is broken, a label unknown, there are no labels, or only one class.
+    """
+    tally = tally_labels(path, read)
+    if None in tally:
+        raise UserError(f"{path}: has no label column; expected a text and its label in each row")
+    classes = classes or ClassList.from_labels(tally, path)
+    split = _whole_file(path, read, tally, classes)
+    present = [name for name, count in zip(classes.names, split.class_counts, strict=True) if count]
+    if len(present) == 1:
+        raise UserError(
+            f"{path}: all {len(split)} rows have the label {present[0]!r}; expected two classes at "
+            "least"
+        )
+    return split, classes
+
+
+def held_out_split(
+    path: Path, read: Reader, classes: ClassList, train: TextSplit, *, labelled: bool
+) -> TextSplit:
+    """Checks a validation or test file and returns its split.
+
+    Raises:
+      UserError: a row is broken, a label has no row in training (file:line), or there are no labels
+        though `labelled` asks for them.
+    """
+    tally = tally_labels(path, read)
+    if None in tally and labelled:
+        raise UserError(f"{path}: has no label column; expected a text and its label in each row")
+    split = _whole_file(path, read, tally, classes)
+    for label, seen in tally.items():
+        if label is None:
+            continue
+        where = f"{path}:{seen.first_line}"
+        if train.class_counts[classes.id_of(label, where)] == 0:
+            raise UserError(
+                f"{where}: label {label!r} has no row in {train.path}: nothing can learn it"
+            )
+    return split
+
+
+def cut_splits(whole: TextSplit, tenths: Sequence[int], seed: int) -> tuple[TextSplit, ...]:
+    """Cuts a labelled split into parts at random, class by class, without holding it.
+
+    Each part is a simple random sample of each class: selection sampling (Knuth, The Art of
+    Computer Programming, volume 2, 3.4.2, algorithm S), which needs only the class counts. Parts
+    do not overlap, keep the order of the file, and depend on nothing but the file and the seed.
+
+    Args:
+      whole: the split to cut.
+      tenths: how many tenths of each class (rounded) go to each part; what rounding leaves goes to
+        the first.
+      seed: any integer.
+
+    Raises:
+      UserError: a part would be empty.
+    """
+    if sum(tenths) != 10:
+        raise ValueError(f"tenths must sum to 10, got {tenths}")
+    sizes = []
+    for count in whole.class_counts:
+        others = [(count * share + 5) // 10 for share in tenths[1:]]
+        sizes.append([count - sum(others), *others])
+
+    def part(number: int) -> TextSplit:
+        def rows() -> Iterator[TextRow]:
+            left = [list(of_class) for of_class in sizes]
+            draw = random.Random(seed).random
+            for row in whole:
+                # The ticket falls into a part as often as the part still lacks rows of the class.
+                assert row.label is not None
+                lacking = left[row.label]
+                ticket = int(draw() * sum(lacking))
+                drawn = 0
+                while ticket >= lacking[drawn]:
+                    ticket -= lacking[drawn]
+                    drawn += 1
+                lacking[drawn] -= 1
+                if drawn == number:
+                    yield row
+
+        counts = tuple(of_class[number] for of_class in sizes)
+        return TextSplit(whole.path, sum(counts), counts, rows)
+
+    parts = tuple(part(number) for number in range(len(tenths)))
+    if not all(parts):
+        shares = "/".join(str(share * 10) for share in tenths)
+        raise UserError(
+            f"{whole.path}: {len(whole)} rows are too few to cut {shares}: give each class at "
+            "least 5 rows, or give a folder with train and dev files"
+        )
+    return parts
+
+
+def sha256_of(paths: Iterable[Path]) -> str:
+    """Returns the SHA-256 of files' bytes one after the other, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 16):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _whole_file(
+    path: Path, read: Reader, tally: Mapping[str | None, LabelTally], classes: ClassList
+) -> TextSplit:
+    """Returns the split that is the whole of a file, whose labels have been counted."""
+    ids: dict[str | None, int | None] = {None: None}
+    counts = [0] * len(classes.names)
+    for label, seen in tally.items():
+        if label is not None:
+            number = classes.id_of(label, f"{path}:{seen.first_line}")
+            ids[label] = number
+            counts[number] += seen.count
+
+    def rows() -> Iterator[TextRow]:
+        return (TextRow(row.text, ids[row.label]) for row in read(path))
+
+    return TextSplit(path, sum(seen.count for seen in tally.values()), tuple(counts), rows)
+
+
+def _is_integer(label: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,9}", label) is not None
