@@ -1,0 +1,24 @@
+"""Figures of a run, their files, and the page that shows them."""
+
+from tfcamp.figures.classification import calibration, class_scores, confusion_matrix
+from tfcamp.figures.curves import learning_curves
+from tfcamp.figures.report import Section, Table, write_report
+from tfcamp.figures.save import SavedFigure, figure_svg, save_figure
+from tfcamp.figures.tables import class_table, mistakes_table
+from tfcamp.figures.words import word_map
+
+__all__ = [
+    "SavedFigure",
+    "Section",
+    "Table",
+    "calibration",
+    "class_scores",
+    "class_table",
+    "confusion_matrix",
+    "figure_svg",
+    "learning_curves",
+    "mistakes_table",
+    "save_figure",
+    "word_map",
+    "write_report",
+]

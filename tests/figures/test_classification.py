@@ -1,0 +1,137 @@
+"""Confusion, calibration and class scores: the right numbers, readable, inside the frame."""
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from tfcamp.figures import classification
+from tfcamp.figures.classification import calibration, class_scores, confusion_matrix
+from tfcamp.figures.style import SHADES, drawing
+from tfcamp.figures.tables import class_table, mistakes_table
+from tfcamp.metrics.classification import CalibrationBin, ClassScores
+
+BINS = (
+    CalibrationBin(0.0, 0.5, 0, 0.0, 0.0),
+    CalibrationBin(0.5, 0.75, 20, 0.7, 0.5),
+    CalibrationBin(0.75, 1.0, 80, 0.9, 0.95),
+)
+SCORES = (
+    ClassScores("财经", 0.5, 1.0, 2 / 3, 1),
+    ClassScores("sport", 1.0, 0.9, 0.947, 10),
+    ClassScores("never seen", 0.0, 0.0, 0.0, 0),
+)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [it.get_text() for it in figure.findobj(Text) if isinstance(it, Text) and it.get_text()]
+
+
+def assert_text_is_inside(figure: Figure) -> None:
+    FigureCanvasAgg(figure)
+    with drawing():
+        figure.draw_without_rendering()
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if text.get_text() and text.get_visible():
+            box = text.get_window_extent()
+            frame = figure.bbox
+            message = f"{text.get_text()!r} at {box} is outside {frame}"
+            assert box.x0 >= 0 and box.y0 >= 0, message
+            assert box.x1 <= frame.x1 and box.y1 <= frame.y1, message
+
+
+def test_confusion_shows_counts_and_shares_of_the_row():
+    figure = confusion_matrix(np.array([[3, 1, 0], [0, 1000, 0], [0, 0, 0]]), ["财经", "b", "c"])
+    shown = texts(figure)
+    for expected in ("财经", "3", "75 %", "1", "25 %", "1,000", "100 %", "0 %"):
+        assert expected in shown
+    assert "small: share of the row · deepest orange: 25 %" in shown
+    assert shown.count("0") == 1, "an empty cell off the diagonal stays empty"
+
+
+def test_confusion_of_small_shares_keeps_a_digit():
+    shown = texts(confusion_matrix(np.array([[9960, 40], [1, 99999]]), ["a", "b"]))
+    assert {"0.4 %", "<0.1 %"} <= set(shown)
+
+
+def test_confusion_depth_is_the_share_and_a_perfect_model_has_no_orange():
+    boxes = confusion_matrix(np.diag([5, 5]), ["a", "b"]).axes[0].patches
+    assert [box.get_alpha() for box in boxes] == [1, 0, 0, 1]
+    boxes = confusion_matrix(np.array([[8, 2], [1, 9]]), ["a", "b"]).axes[0].patches
+    assert [box.get_alpha() for box in boxes] == pytest.approx([0.8, 0.6, 0.3, 0.9])
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 10, 20])
+@pytest.mark.parametrize("name", ["c{}", "entertainment {}"])
+def test_confusion_names_stay_inside_the_frame(num_classes, name):
+    classes = [name.format(i) for i in range(num_classes)]
+    assert_text_is_inside(confusion_matrix(np.eye(num_classes, dtype=int) * 12345, classes))
+
+
+def test_confusion_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"2 classes do not fit a matrix of shape \(3, 3\)"):
+        confusion_matrix(np.eye(3), ["a", "b"])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_letters_in_cells_can_be_read_at_every_depth(theme):
+    def rgb(name: str) -> np.ndarray:
+        color = getattr(SHADES[name], theme)
+        return np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+
+    def luminance(color: np.ndarray) -> float:
+        linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    def contrast(fill: str, letters: str, depth: float) -> float:
+        mixed = depth * rgb(fill) + (1 - depth) * rgb("paper")
+        darker, lighter = sorted((luminance(mixed), luminance(rgb(letters))))
+        return (lighter + 0.05) / (darker + 0.05)
+
+    for depth in np.linspace(0, 1, 101):
+        letters = "on_fill" if depth > classification._DEEP else "ink"
+        assert contrast("fill", letters, depth) >= 3.9
+    assert contrast("vermilion", "ink", classification._DEEPEST_MISTAKE) >= 3.9
+    for name in ("ink", "muted", "blue", "vermilion", "green", "purple", "ochre", "slate"):
+        assert contrast("paper", name, 1) >= 4.5, f"{name} on paper"
+
+
+def test_calibration_draws_the_filled_bins():
+    figure = calibration(BINS, error=0.0412)
+    assert "0.0412" in texts(figure)
+    line = figure.axes[0].lines[1]
+    assert list(line.get_xdata()) == [0.7, 0.9] and list(line.get_ydata()) == [0.5, 0.95]
+    heights = [bar.get_height() for bar in figure.axes[1].patches]
+    assert heights == pytest.approx([0.2, 0.8])
+    assert_text_is_inside(figure)
+    with pytest.raises(ValueError, match="all 1 calibration bins are empty"):
+        calibration(BINS[:1])
+
+
+def test_class_scores_rank_the_classes():
+    figure = class_scores(SCORES)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["sport", "财经", "never seen"]
+    assert {"0.947", "0.667", "0.000"} <= set(texts(figure))
+    with pytest.raises(ValueError, match="no classes"):
+        class_scores([])
+
+
+def test_class_scores_names_stay_inside_the_frame():
+    assert_text_is_inside(class_scores(SCORES[1:]))
+
+
+def test_class_table_has_a_row_for_each_class():
+    table = class_table(SCORES)
+    assert list(table.header) == ["class", "precision", "recall", "F1", "rows"]
+    assert [row[0] for row in table.rows] == ["财经", "sport", "never seen"]
+
+
+def test_mistakes_are_the_wrong_answers_the_surest_first():
+    probabilities = iter(np.array([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.3, 0.7]]))
+    table = mistakes_table(iter("甲乙丙丁"), iter([0, 1, 1, 0]), probabilities, ["A", "B"], limit=2)
+    assert list(table.rows) == [["丙", "B", "A", 0.8], ["丁", "A", "B", 0.7]]
+    with pytest.raises(ValueError):
+        mistakes_table(["甲"], [0, 1], np.eye(2), ["A", "B"])
