@@ -1,0 +1,145 @@
+"""The options of the news project: one field, one option of the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tfcamp.errors import UserError
+
+
+@dataclass(frozen=True)
+class NewsConfig:
+    """Options of ``train.py``; ``--help`` prints them from here."""
+
+    # Data
+    dataset: str = "sample"
+    """sample (embedded), thucnews, tianchi_news, or a path to your own .tsv, .csv, .jsonl or folder
+    with train, dev and optionally test files."""
+    data_dir: Path | None = None
+    """Folder that holds data sets, one sub-folder each; looked up before any download."""
+    max_tokens: int = 32
+    """Tokens read of each text, the first ones."""
+    tokens: Literal["word", "char", "word+char"] = "word+char"
+    """What a token is: jieba's words, characters, or each character beside the word it stands
+    in."""
+    stop_words: Path | None = None
+    """File of words to leave out, one a line."""
+    user_dictionary: Path | None = None
+    """Further words for the segmenter, in jieba's format: word, frequency, tag."""
+    vocabulary_size: int = 50_000
+    """Largest number of ids of each stream of tokens."""
+    min_count: int = 2
+    """Tokens that are rarer in the training split are unknown."""
+
+    # Word vectors
+    vectors: str = "cbow"
+    """cbow or skipgram (trained by gensim on the training split), none, or a file of vectors in
+    word2vec or GloVe format."""
+    vectors_loss: Literal["negative", "hierarchical"] = "negative"
+    """What word2vec minimises: negative sampling or a hierarchical softmax."""
+    vectors_epochs: int = 5
+    """Passes of word2vec over the training split."""
+    vectors_workers: int = 1
+    """Threads of word2vec; with more than one, no two runs are the same."""
+    train_embeddings: bool = True
+    """Whether training goes on changing the word vectors."""
+
+    # Model
+    model: Literal[
+        "bow", "fasttext", "textcnn", "bilstm", "bigru", "rnn_attention", "rcnn", "transformer"
+    ] = "bilstm"
+    """The builder, of tfcamp.models.text_classifier."""
+    embedding_dim: int = 128
+    """Width of the embedding of each stream."""
+    width: int = 128
+    """Units of the recurrent layer in each direction, filters of each convolution, or width of the
+    transformer."""
+    num_layers: int = 1
+    """Recurrent or transformer layers."""
+    dropout: float = 0.5
+    """Share of the features dropped before the classifier."""
+    spatial_dropout: float = 0.3
+    """Share of the embedding's channels dropped."""
+
+    # Loss
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    """The loss."""
+    label_smoothing: float = 0.1
+    """Share of the label's probability spread over all classes."""
+    focal_gamma: float = 2.0
+    """Focusing exponent of the focal loss."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced weighs each class by the inverse of its frequency."""
+
+    # Training
+    epochs: int | None = None
+    """Passes over the training split; if not given, 10, or 40 where it has fewer than 10,000
+    rows."""
+    max_steps: int | None = None
+    """Training ends after so many steps, if that is earlier."""
+    batch_size: int | None = None
+    """Rows of a batch; if not given, 128, or 16 where the training split has fewer than 10,000
+    rows."""
+    learning_rate: float = 2e-3
+    """The largest learning rate."""
+    schedule: Literal["constant", "cosine", "inverse_sqrt"] = "cosine"
+    """How the learning rate changes."""
+    warmup: float = 0.1
+    """Share of the steps over which the learning rate rises."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of all weights but embeddings, biases and norms."""
+    clip_norm: float | None = 1.0
+    """Largest global norm of the gradient."""
+    optimizer: Literal["row_sparse_adam", "adam"] = "row_sparse_adam"
+    """Adam that updates the embedding rows of the batch only, or Keras's Adam."""
+    patience: int = 5
+    """Epochs without a better dev score after which training stops."""
+    stop_on: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    """The dev score by which the best model is chosen."""
+    seed: int = 0
+    """Seed of the weights, the dropout, the order of the data and the word vectors."""
+
+    # Machine
+    strategy: Literal["auto", "one"] = "auto"
+    """Where training runs: on one device."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the computation; the weights stay float32."""
+    steps_per_call: int = 32
+    """Steps in each call of the compiled loop."""
+    run_dir: Path | None = None
+    """The run folder; runs/news/<date-time> if not given. An unfinished run in it goes on."""
+    export_dir: Path | None = None
+    """Where the SavedModel goes; RUN/saved_model if not given."""
+
+    def __post_init__(self) -> None:
+        """Refuses values that cannot work.
+
+        Raises:
+          UserError: one line that names the option.
+        """
+        at_least_one = ("epochs", "max_steps", "batch_size", "max_tokens", "min_count", "patience")
+        at_least_one += ("width", "embedding_dim", "num_layers", "steps_per_call")
+        for name in (*at_least_one, "vectors_epochs", "vectors_workers"):
+            value = getattr(self, name)
+            self._require(name, value is None or value >= 1, "at least 1")
+        self._require("vocabulary_size", self.vocabulary_size >= 3, "at least 3")
+        self._require("learning_rate", self.learning_rate > 0, "a number above 0")
+        self._require("focal_gamma", self.focal_gamma >= 0, "at least 0")
+        self._require("weight_decay", self.weight_decay >= 0, "at least 0")
+        self._require("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
+        for name in ("dropout", "spatial_dropout", "label_smoothing", "warmup"):
+            self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
+
+    def epochs_and_batch_size(self, num_rows: int) -> tuple[int, int]:
+        """Returns both, filled in by the number of training rows where they were not given."""
+        small = num_rows < 10_000
+        return self.epochs or (40 if small else 10), self.batch_size or (16 if small else 128)
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            option = "--" + name.replace("_", "-")
+            raise UserError(f"{option} {getattr(self, name)}: expected {expected}")
+
+
+# What a run that goes on may change: more of it, and how fast it is computed.
+MAY_DIFFER = ("epochs", "max_steps", "steps_per_call", "patience")

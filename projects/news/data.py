@@ -1,0 +1,198 @@
+"""From rows to what the model reads: tokens, vocabulary, word vectors, packed ids.
+
+Everything is fitted on the training split only, and kept in ``RUN/data``: a run that goes on, and
+whoever wants to look, finds it there.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from projects.news.config import NewsConfig
+from tfcamp.data.pipeline import BatchStream, PackedExamples
+from tfcamp.data.sources import TextDataset, TextSplit, load_text_dataset
+from tfcamp.errors import UserError
+from tfcamp.runs import Run
+from tfcamp.text import (
+    CharacterSplitter,
+    ChineseSegmenter,
+    TextEncoder,
+    TextTokenizer,
+    TokenCorpus,
+    Vocabulary,
+    WhitespaceSplitter,
+    load_word_vectors,
+    train_word_vectors,
+)
+from tfcamp.text.corpus import batched
+
+ROWS_PER_BATCH = 1024
+# Rows of about the same length share a batch, so that little padding is computed.
+BUCKET_LENGTHS = (8, 12, 16, 20, 24, 32, 64, 128, 256, 512, 1024, 2048)
+
+
+@dataclass(frozen=True)
+class NewsData:
+    """What preparation yields.
+
+    Attributes:
+      dataset: the rows and the names of the classes.
+      encoder: raw text to ids; goes into the SavedModel.
+      train: the packed training split.
+      dev: the packed dev split.
+      embeddings: float32[V, D] for each stream, or None where training starts from chance.
+    """
+
+    dataset: TextDataset
+    encoder: TextEncoder
+    train: PackedExamples
+    dev: PackedExamples
+    embeddings: Mapping[str, np.ndarray] | None
+
+
+def prepare(config: NewsConfig, run: Run) -> NewsData:
+    """Loads the rows, fits the preprocessing on the training split and packs the ids.
+
+    Args:
+      config: the options.
+      run: the files are written to its folder, and read from there when they are complete.
+    """
+    dataset = load_text_dataset(config.dataset, data_dir=config.data_dir, seed=config.seed)
+    for note in dataset.notes:
+        run.say(note)
+    run.say(
+        f"{dataset.name}: {len(dataset.train):,} training rows, {len(dataset.dev):,} dev rows, "
+        f"{len(dataset.test) if dataset.test else 0:,} test rows, {len(dataset.classes)} classes"
+    )
+    folder = run.folder / "data"
+    folder.mkdir(exist_ok=True)
+    tokenizer = build_tokenizer(config, pretokenized=dataset.pretokenized)
+
+    texts = (row.text for row in dataset.train)
+    tokens = TokenCorpus.write(folder / "tokens.txt", texts, tokenizer.split)
+    corpora = {"word": tokens, "char": tokens.characters()}
+    counts = {name: Counter(t for row in corpora[name] for t in row) for name in tokenizer.streams}
+    vocabularies = {
+        name: Vocabulary.fit(
+            counts[name], max_size=config.vocabulary_size, min_count=config.min_count
+        )
+        for name in tokenizer.streams
+    }
+    encoder = TextEncoder(tokenizer, vocabularies)
+    for name, vocabulary in vocabularies.items():
+        listing = "".join(f"{token}\n" for token in vocabulary.tokens)
+        (folder / f"vocabulary.{name}.txt").write_text(listing, "utf-8")
+        run.say(f"{name}: a vocabulary of {len(vocabulary):,} of {len(counts[name]):,} tokens")
+
+    embeddings = None
+    if config.vectors != "none":
+        embeddings = {
+            name: _word_vectors(config, run, name, corpora[name], vocabulary, counts[name])
+            for name, vocabulary in vocabularies.items()
+        }
+    return NewsData(
+        dataset=dataset,
+        encoder=encoder,
+        train=PackedExamples.write(
+            folder / "train", tokenizer.streams, _encoded(dataset.train, encoder)
+        ),
+        dev=PackedExamples.write(folder / "dev", tokenizer.streams, _encoded(dataset.dev, encoder)),
+        embeddings=embeddings,
+    )
+
+
+def build_tokenizer(config: NewsConfig, *, pretokenized: bool) -> TextTokenizer:
+    """Builds the tokenizer that the options ask for.
+
+    Args:
+      config: the options.
+      pretokenized: texts are tokens separated by white space, so there are no words to find.
+
+    Raises:
+      UserError: the stop words cannot be read.
+    """
+    if pretokenized:
+        splitter, streams = WhitespaceSplitter(), ("word",)
+    elif config.tokens == "char":
+        splitter, streams = CharacterSplitter(), ("char",)
+    else:
+        splitter = ChineseSegmenter(config.user_dictionary)
+        streams = ("word", "char") if config.tokens == "word+char" else ("word",)
+    return TextTokenizer(
+        splitter, streams, max_length=config.max_tokens, stop_words=_stop_words(config.stop_words)
+    )
+
+
+def train_stream(config: NewsConfig, examples: PackedExamples, batch_size: int) -> BatchStream:
+    """Returns the shuffled, bucketed batches of the training split."""
+    return BatchStream(
+        examples,
+        batch_size,
+        seed=config.seed,
+        max_length=config.max_tokens,
+        bucket_lengths=tuple(bound for bound in BUCKET_LENGTHS if bound < config.max_tokens),
+    )
+
+
+def evaluation_stream(config: NewsConfig, examples: PackedExamples) -> BatchStream:
+    """Returns large batches of rows of about the same length, each row once."""
+    return BatchStream(
+        examples,
+        ROWS_PER_BATCH,
+        seed=None,
+        max_length=config.max_tokens,
+        bucket_lengths=tuple(bound for bound in BUCKET_LENGTHS if bound < config.max_tokens),
+    )
+
+
+def _encoded(split: TextSplit, encoder: TextEncoder) -> Iterator[tuple[dict, list[int]]]:
+    for rows in batched(split, ROWS_PER_BATCH):
+        yield encoder.encode([row.text for row in rows]), [row.label for row in rows]
+
+
+def _word_vectors(
+    config: NewsConfig,
+    run: Run,
+    stream: str,
+    corpus: TokenCorpus,
+    vocabulary: Vocabulary,
+    counts: Mapping[str, int],
+) -> np.ndarray:
+    if config.vectors in ("cbow", "skipgram"):
+        vectors = train_word_vectors(
+            corpus,
+            size=config.embedding_dim,
+            algorithm="cbow" if config.vectors == "cbow" else "skipgram",
+            loss=config.vectors_loss,
+            min_count=config.min_count,
+            epochs=config.vectors_epochs,
+            seed=config.seed,
+            workers=config.vectors_workers,
+        )
+    else:
+        vectors = load_word_vectors(Path(config.vectors), vocabulary=set(vocabulary.tokens))
+        if vectors.size != config.embedding_dim:
+            raise UserError(
+                f"--vectors {config.vectors} are {vectors.size} wide: give --embedding-dim "
+                f"{vectors.size}"
+            )
+    matrix, coverage = vectors.matrix(vocabulary.tokens, seed=config.seed, counts=counts)
+    run.say(f"{stream} vectors: {coverage}")
+    return matrix
+
+
+def _stop_words(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return path.read_text("utf-8-sig").split()
+    except FileNotFoundError:
+        raise UserError(f"--stop-words {path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"--stop-words {path}: byte {error.start} is not UTF-8; is it gb18030? then convert "
+            f"it: iconv -f gb18030 -t utf-8 {path}"
+        ) from None

@@ -1,0 +1,152 @@
+"""Measures an exported news classifier: what is measured is what is shipped.
+
+    python projects/news/evaluate.py --saved-model RUN/saved_model --dataset thucnews --data-dir DIR
+
+Prints a table for people and, last, one line of JSON for programs.
+"""
+
+import heapq
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from projects.news.predict import DEFAULT_MODEL
+from tfcamp.cli import run_project
+from tfcamp.data.sources import TextRow, TextSplit, load_text_dataset
+from tfcamp.errors import UserError
+from tfcamp.export.saved_model import ServedTextClassifier, load_text_classifier
+from tfcamp.metrics.classification import ClassificationMetrics, ClassificationReport
+from tfcamp.text.corpus import batched
+
+ROWS_PER_BATCH = 512
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Options of ``evaluate.py``."""
+
+    saved_model: Path = DEFAULT_MODEL
+    """The folder of a SavedModel."""
+    dataset: str = "sample"
+    """As in train.py: sample, thucnews, tianchi_news, or a path to your own rows."""
+    data_dir: Path | None = None
+    """Folder that holds data sets, one sub-folder each."""
+    split: Literal["train", "dev", "test"] = "test"
+    """The rows to measure on."""
+    seed: int = 0
+    """Seed by which a lone file is split; give the one of the training."""
+
+
+class Mistake(NamedTuple):
+    """A row that the model got wrong, and how sure it was of its answer."""
+
+    probability: float
+    text: str
+    label: str
+    predicted: str
+
+
+class Evaluation(NamedTuple):
+    """What a split shows.
+
+    Attributes:
+      report: scores; None where the rows carry no labels (a competition's test file).
+      mistakes: the most confident ones, the surest first.
+      predictions: int32[N], the class of each row.
+    """
+
+    report: ClassificationReport | None
+    mistakes: list[Mistake]
+    predictions: np.ndarray
+
+
+def evaluate(
+    model: ServedTextClassifier,
+    rows: TextSplit,
+    classes: tuple[str, ...],
+    *,
+    num_mistakes: int = 30,
+) -> Evaluation:
+    """Runs a served model over rows.
+
+    Args:
+      model: a loaded SavedModel.
+      rows: read once, a batch at a time.
+      classes: the names behind the rows' labels.
+      num_mistakes: how many of the most confident mistakes to keep.
+
+    Raises:
+      UserError: the rows have a class that the model does not know.
+    """
+    unknown = [name for name in classes if name not in model.classes]
+    if unknown:
+        raise UserError(
+            f"the model does not know the class {unknown[0]}: it knows {' '.join(model.classes)}"
+        )
+    ids = np.array([model.classes.index(name) for name in classes], np.int32)
+    metrics = ClassificationMetrics(model.classes)
+    mistakes: list[Mistake] = []
+    predictions = []
+    labelled = True
+    for batch in batched(rows, ROWS_PER_BATCH):
+        probabilities = model([row.text for row in batch])
+        predicted = probabilities.argmax(axis=1)
+        predictions.append(predicted.astype(np.int32))
+        labelled = batch[0].label is not None
+        if labelled:
+            labels = ids[[row.label for row in batch]]
+            metrics.update(labels, probabilities)
+            wrong = _mistakes(batch, labels, predicted, probabilities, model.classes)
+            mistakes = heapq.nlargest(num_mistakes, [*mistakes, *wrong])
+    report = metrics.result() if labelled else None
+    return Evaluation(report, mistakes, np.concatenate(predictions))
+
+
+def main(config: EvaluateConfig) -> None:
+    """Measure an exported news classifier on a split of a data set."""
+    dataset = load_text_dataset(config.dataset, data_dir=config.data_dir, seed=config.seed)
+    rows = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}[config.split]
+    if rows is None:
+        raise UserError(f"{config.dataset} has no {config.split} split: try --split dev")
+    report = evaluate(load_text_classifier(config.saved_model), rows, dataset.classes).report
+    if report is None:
+        raise UserError(f"the {config.split} split of {config.dataset} has no labels to measure by")
+    print(report.table())
+    print(
+        json.dumps(
+            {
+                "saved_model": str(config.saved_model),
+                "dataset": dataset.name,
+                "sha256": dataset.sha256,
+                "split": config.split,
+                "rows": len(rows),
+                **report.scalars(),
+            },
+            ensure_ascii=False,
+        )
+    )
+
+
+def _mistakes(
+    batch: list[TextRow],
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    probabilities: np.ndarray,
+    classes: tuple[str, ...],
+) -> list[Mistake]:
+    return [
+        Mistake(
+            float(probabilities[i, predicted[i]]),
+            batch[i].text,
+            classes[labels[i]],
+            classes[predicted[i]],
+        )
+        for i in np.flatnonzero(predicted != labels)
+    ]
+
+
+if __name__ == "__main__":
+    run_project(main, EvaluateConfig)

@@ -1,0 +1,186 @@
+"""What a finished run leaves behind: figures, the report, metrics.json and the table on screen."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+
+from projects.news.config import NewsConfig
+from projects.news.data import NewsData, evaluation_stream
+from projects.news.evaluate import Evaluation
+from tfcamp.data.sources import write_submission
+from tfcamp.figures import (
+    Section,
+    Table,
+    calibration,
+    class_table,
+    confusion_matrix,
+    figure_svg,
+    learning_curves,
+    save_figure,
+    word_map,
+    write_report,
+)
+from tfcamp.runs import Run, describe_environment
+
+WORDS_ON_MAP = 200
+
+
+def write_results(
+    run: Run,
+    config: NewsConfig,
+    data: NewsData,
+    model: keras.Model,
+    history: Sequence[Mapping[str, float]],
+    evaluations: Mapping[str, Evaluation],
+    facts: Mapping[str, Any],
+) -> None:
+    """Writes everything and prints where it is.
+
+    Args:
+      run: the run; finished by this.
+      config: its options.
+      data: what it was trained on.
+      model: what came out.
+      history: one record for each evaluation during training.
+      evaluations: by split, of the exported model.
+      facts: further entries of metrics.json.
+    """
+    splits = {
+        name: {"rows": len(evaluation.predictions), **evaluation.report.scalars()}
+        for name, evaluation in evaluations.items()
+        if evaluation.report is not None
+    }
+    metrics = {
+        "dataset": {"name": data.dataset.name, "sha256": data.dataset.sha256},
+        "seed": config.seed,
+        "wall_time": {"value": round(run.seconds, 1), "unit": "s"},
+        "units": {
+            "accuracy": "share in [0, 1]",
+            "macro_f1": "in [0, 1]",
+            "weighted_f1": "in [0, 1]",
+            "loss": "nats",
+            "expected_calibration_error": "in [0, 1]",
+        },
+        **facts,
+        **splits,
+    }
+    # The split that decides nothing, where there is one with labels.
+    shown = evaluations["test" if "test" in splits else "dev"]
+    figures = _figures(config, data, model, history, shown, int(facts["best_step"]))
+    for note in {save_figure(figure, run.figures, name).note for name, figure in figures.items()}:
+        if note:
+            run.say(note)
+    write_report(
+        run.folder / "report.html",
+        title="News classification",
+        subtitle=f"{config.model} on {data.dataset.name}, {len(data.train):,} training rows",
+        config=dataclasses.asdict(config),
+        metrics={
+            **splits,
+            "parameters": facts["parameters"],
+            "seconds": round(run.seconds),
+        },
+        sections=_sections(figures, shown),
+        environment=describe_environment(),
+    )
+    for name, evaluation in evaluations.items():
+        if evaluation.report is None:
+            path = run.folder / "submission.csv"
+            write_submission(path, evaluation.predictions)
+            run.say(f"{name} has no labels: predictions for the competition are in {path}")
+    run.finish(metrics)
+    for line in _table(splits):
+        run.say(line)
+    run.say(f"report      {run.folder / 'report.html'}")
+    run.say(f"SavedModel  {facts['saved_model']}")
+
+
+def _figures(
+    config: NewsConfig,
+    data: NewsData,
+    model: keras.Model,
+    history: Sequence[Mapping[str, float]],
+    shown: Evaluation,
+    best_step: int,
+) -> dict[str, Figure]:
+    assert shown.report is not None
+    report = shown.report
+    return {
+        "learning_curves": learning_curves(history, best_step=best_step),
+        "confusion_matrix": confusion_matrix(report.confusion, data.dataset.classes),
+        "calibration": calibration(report.calibration, error=report.expected_calibration_error),
+        "word_map": _word_map(config, data, model),
+    }
+
+
+def _word_map(config: NewsConfig, data: NewsData, model: keras.Model) -> Figure:
+    """Draws the most frequent words, coloured by the class that they speak for most."""
+    stream = data.train.streams[0]
+    tokens = data.encoder.vocabularies[stream].tokens
+    frequent = [i for i, token in enumerate(tokens) if i > 1 and len(token) > (stream == "word")]
+    frequent = np.array(frequent[:WORDS_ON_MAP])
+    counts = np.zeros((len(data.dataset.classes), len(tokens)))
+    for inputs, labels, _ in evaluation_stream(config, data.train).batches(num_epochs=1):
+        np.add.at(counts, (labels[:, None], inputs[stream]), 1)
+    shares = counts[:, frequent] / np.maximum(counts[:, 2:].sum(axis=1, keepdims=True), 1)
+    return word_map(
+        [tokens[i] for i in frequent],
+        model.get_layer(f"{stream}_embedding").embeddings.numpy()[frequent],
+        [data.dataset.classes[i] for i in shares.argmax(axis=0)],
+    )
+
+
+def _sections(figures: Mapping[str, Figure], shown: Evaluation) -> list[Section]:
+    assert shown.report is not None
+    mistakes = [
+        (mistake.text, mistake.label, mistake.predicted, mistake.probability)
+        for mistake in shown.mistakes
+    ]
+    return [
+        Section(
+            "Learning curves",
+            "The dashed line marks the weights that were kept: the best on the dev split.",
+            figure_svg(figures["learning_curves"]),
+        ),
+        Section(
+            "Classes",
+            "Precision: how much of what was called this class is of it. Recall: how much of this "
+            "class was found. F1: their harmonic mean.",
+            table=class_table(shown.report.per_class),
+        ),
+        Section(
+            "Confusion matrix",
+            "Rows are true classes, columns predicted ones.",
+            figure_svg(figures["confusion_matrix"]),
+        ),
+        Section(
+            "Calibration",
+            "Where the model says 80 %, is it right 8 times in 10?",
+            figure_svg(figures["calibration"]),
+        ),
+        Section(
+            "The most confident mistakes",
+            "Read these first: half of them are hard, and some are wrong labels.",
+            table=Table(["text", "true", "predicted", "probability"], mistakes),
+        ),
+        Section(
+            "Map of words",
+            "Frequent words by the vectors that training left them with; near means alike.",
+            figure_svg(figures["word_map"]),
+        ),
+    ]
+
+
+def _table(splits: Mapping[str, Mapping[str, float]]) -> list[str]:
+    measures = ("rows", "accuracy", "macro_f1", "loss", "expected_calibration_error")
+    names = {"macro_f1": "macro F1", "expected_calibration_error": "calibration error"}
+    lines = ["".join([f"{'':<18}", *(f"{split:>10}" for split in splits)])]
+    for measure in measures:
+        values = (scores[measure] for scores in splits.values())
+        cells = [f"{value:>10,}" if measure == "rows" else f"{value:>10.4f}" for value in values]
+        lines.append(f"{names.get(measure, measure):<18}" + "".join(cells))
+    return lines

@@ -1,0 +1,176 @@
+"""Trains a news classifier: raw Chinese text in, a measured and exported model out.
+
+python projects/news/train.py                                    the embedded sample, a minute
+python projects/news/train.py --dataset thucnews --data-dir DIR  98,000 titles or more
+python projects/news/train.py --dataset my.tsv                   your own rows
+python projects/news/train.py --help                             every option
+"""
+
+import functools
+
+import keras
+import numpy as np
+from scipy.special import softmax
+
+from projects.news.config import MAY_DIFFER, NewsConfig
+from projects.news.data import NewsData, evaluation_stream, prepare, train_stream
+from projects.news.evaluate import evaluate
+from projects.news.results import write_results
+from tfcamp.cli import run_project
+from tfcamp.export.saved_model import (
+    export_text_classifier,
+    load_text_classifier,
+    round_embeddings,
+)
+from tfcamp.losses import cross_entropy, focal_cross_entropy
+from tfcamp.metrics.classification import ClassificationMetrics
+from tfcamp.models.text_classifier import TextClassifierConfig, build_text_classifier
+from tfcamp.runs import Run
+from tfcamp.training.callbacks import EarlyStopping, History, ProgressBar, TensorBoard
+from tfcamp.training.checkpoints import CheckpointFolder
+from tfcamp.training.optimizers import build_optimizer, build_schedule
+from tfcamp.training.step import Loss
+from tfcamp.training.strategy import choose_strategy
+from tfcamp.training.trainer import Trainer, weights_sha256
+
+
+def main(config: NewsConfig) -> None:
+    """Train a Chinese news classifier, measure it and export it."""
+    # 1. The run folder: a new one, or one that an earlier process left unfinished.
+    run = Run.open(config, "news", may_differ=MAY_DIFFER)
+    if run.metrics is not None and run.metrics["epochs_asked"] >= (config.epochs or 0):
+        run.say(f"{run.folder} holds a finished run; ask for more --epochs to go on")
+        return
+    run.reopen()
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(
+        "float32" if config.precision == "float32" else f"mixed_{config.precision}"
+    )
+
+    # 2. Rows, tokens, vocabulary, word vectors, packed ids: fitted on the training split only.
+    data = prepare(config, run)
+    epochs, batch_size = config.epochs_and_batch_size(len(data.train))
+    train_batches = train_stream(config, data.train, batch_size)
+    dev_batches = evaluation_stream(config, data.dev)
+
+    # 3. The model, its loss and its optimizer.
+    strategy = choose_strategy(config.strategy)
+    with strategy.scope():
+        model = build_model(config, data)
+    total_steps = epochs * train_batches.steps_per_epoch
+    total_steps = min(total_steps, config.max_steps or total_steps)
+    optimizer = build_optimizer(
+        config.optimizer,
+        build_schedule(
+            config.schedule,
+            config.learning_rate,
+            warmup_steps=round(config.warmup * total_steps),
+            total_steps=total_steps,
+        ),
+        model,
+        weight_decay=config.weight_decay,
+    )
+
+    # 4. The loop goes on where the newest checkpoint stands.
+    stopping = EarlyStopping(patience=config.patience, smaller_is_better=config.stop_on == "loss")
+    trainer = Trainer(
+        model,
+        optimizer,
+        build_loss(config, data),
+        checkpoints=CheckpointFolder(run.checkpoints),
+        strategy=strategy,
+        clip_norm=config.clip_norm,
+        steps_per_call=config.steps_per_call,
+        stateful={"stopping": stopping},
+    )
+    for line in trainer.restore():
+        run.say(line)
+    if trainer.step:
+        run.say(f"resumed at step {trainer.step:,}")
+    history = History(run.folder / "history.jsonl")
+    history.rewind(trainer.step)
+    board = TensorBoard(run.folder / "tensorboard")
+    bar = ProgressBar()
+    for progress in trainer.epochs(
+        train_batches, epochs, max_steps=config.max_steps, observers=[bar]
+    ):
+        dev = ClassificationMetrics(data.dataset.classes)
+        dev.update(data.dev.labels, softmax(trainer.predict(dev_batches), axis=-1))
+        scores = dev.result().scalars()
+        record = {
+            "step": progress.step,
+            "epoch": progress.epoch,
+            "train_loss": progress.loss,
+            "learning_rate": progress.learning_rate,
+            "examples_per_second": progress.examples_per_second,
+            **{f"dev_{name}": value for name, value in scores.items()},
+        }
+        history.append(record)
+        board.append(record)
+        if stopping.update(scores[config.stop_on]):
+            trainer.save_best()
+        trainer.save()
+        run.say(
+            f"epoch {progress.epoch}: training loss {progress.loss:.4f}, dev loss "
+            f"{scores['loss']:.4f}, dev accuracy {scores['accuracy']:.4f}"
+        )
+        if stopping.should_stop:
+            run.say(f"no better dev {config.stop_on} for {config.patience} epochs: stopped")
+            break
+    bar.close()
+
+    # 5. The best model is exported, and measured as it will be served: raw text in.
+    best_step = trainer.restore_best()
+    round_embeddings(model)
+    classes = data.dataset.classes
+    saved_model = config.export_dir or run.folder / "saved_model"
+    export_text_classifier(saved_model, data.encoder, model, classes)
+    served = load_text_classifier(saved_model)
+    splits = {"dev": data.dataset.dev, "test": data.dataset.test}
+    evaluations = {
+        name: evaluate(served, rows, classes) for name, rows in splits.items() if rows is not None
+    }
+
+    # 6. Figures, the report, and metrics.json, which marks the run as finished.
+    facts = {
+        "epochs_asked": epochs,
+        "best_step": best_step,
+        "parameters": model.count_params(),
+        "weights_sha256": weights_sha256(model),
+        "saved_model": str(saved_model),
+    }
+    write_results(run, config, data, model, history.records, evaluations, facts)
+
+
+def build_model(config: NewsConfig, data: NewsData) -> keras.Model:
+    """Builds the model that the options name; it returns logits."""
+    return build_text_classifier(
+        config.model,
+        TextClassifierConfig(
+            streams=data.encoder.streams,
+            num_classes=len(data.dataset.classes),
+            embedding_dim=config.embedding_dim,
+            width=config.width,
+            num_layers=config.num_layers,
+            dropout=config.dropout,
+            spatial_dropout=config.spatial_dropout,
+            train_embeddings=config.train_embeddings,
+        ),
+        data.embeddings,
+    )
+
+
+def build_loss(config: NewsConfig, data: NewsData) -> Loss:
+    """Builds the loss that the options name; rows of the whole batch share one divisor."""
+    class_weights = None
+    if config.class_weights == "balanced":
+        counts = np.maximum(np.bincount(data.train.labels, minlength=len(data.dataset.classes)), 1)
+        class_weights = (len(data.train) / (len(counts) * counts)).astype(np.float32)
+    options = {"label_smoothing": config.label_smoothing, "class_weights": class_weights}
+    if config.loss == "focal":
+        return functools.partial(focal_cross_entropy, gamma=config.focal_gamma, **options)
+    return functools.partial(cross_entropy, **options)
+
+
+if __name__ == "__main__":
+    run_project(main, NewsConfig)
