@@ -1,0 +1,1 @@
+"""Functional builders, one family a file: ``build_...(config) -> keras.Model``."""

@@ -1,0 +1,130 @@
+"""Blocks that builders share: pooling, the contexts of a token, a Transformer encoder block."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfcamp.models.attention import AdditiveAttentionPooling, MultiHeadAttention
+from tfcamp.models.masking import ExplicitMaskLayer
+
+
+@keras.saving.register_keras_serializable(package="tfcamp")
+class MaskedMean(ExplicitMaskLayer):
+    """Mean over the real positions."""
+
+    def call(self, inputs: Any, mask: Any) -> Any:
+        """Returns float[B, D] of float[B, T, D] and bool[B, T]."""
+        # In float32: a bfloat16 sum stops growing after a few hundred terms.
+        shares = ops.cast(mask, "float32")
+        shares = shares / ops.maximum(ops.sum(shares, axis=1, keepdims=True), 1.0)
+        mean = ops.matmul(shares[:, None, :], ops.cast(inputs, "float32"))
+        return ops.cast(ops.squeeze(mean, axis=1), inputs.dtype)
+
+
+@keras.saving.register_keras_serializable(package="tfcamp")
+class MaskedMax(ExplicitMaskLayer):
+    """Maximum over the real positions."""
+
+    def call(self, inputs: Any, mask: Any) -> Any:
+        """Returns float[B, D] of float[B, T, D] and bool[B, T]."""
+        return ops.max(ops.where(mask[:, :, None], inputs, -1e9), axis=1)
+
+
+@keras.saving.register_keras_serializable(package="tfcamp")
+class EndStates(ExplicitMaskLayer):
+    """What each direction of a bidirectional layer holds when it has read the whole text.
+
+    The first half of the width, read forwards, is taken at the last real position; the second
+    half, read backwards, at the first.
+    """
+
+    def call(self, inputs: Any, mask: Any) -> Any:
+        """Returns float[B, D] of float[B, T, D] and bool[B, T]."""
+        half = inputs.shape[-1] // 2
+        after = ops.pad(mask[:, 1:], ((0, 0), (0, 1)))
+        is_last = ops.cast(ops.logical_and(mask, ops.logical_not(after)), inputs.dtype)
+        forwards = ops.sum(inputs[:, :, :half] * is_last[:, :, None], axis=1)
+        return ops.concatenate([forwards, inputs[:, 0, half:]], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="tfcamp")
+class Contexts(ExplicitMaskLayer):
+    """Turns the states of a bidirectional layer into what stands left and right of each token.
+
+    The left context of token t is the forward state after t - 1, the right one the backward state
+    after t + 1; beyond the ends it is zero.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Returns two float[B, T, D / 2] of float[B, T, D], which is zero at padding."""
+        half = inputs.shape[-1] // 2
+        left = ops.pad(inputs[:, :-1, :half], ((0, 0), (1, 0), (0, 0)))
+        right = ops.pad(inputs[:, 1:, half:], ((0, 0), (0, 1), (0, 0)))
+        return left, right
+
+
+def pool(inputs: Any, mask: Any, kinds: Sequence[str], *, width: int) -> Any:
+    """Pools a sequence in one or several ways, concatenated.
+
+    Args:
+      inputs: float[B, T, D].
+      mask: bool[B, T], True at real positions, of which each row has one.
+      kinds: any of "last" (`EndStates`), "mean", "max" and "attention".
+      width: width of the additive attention.
+
+    Returns:
+      float[B, D * len(kinds)].
+
+    Raises:
+      ValueError: an unknown kind, or none.
+    """
+    layers = {
+        "last": lambda: EndStates(name="last"),
+        "mean": lambda: MaskedMean(name="mean"),
+        "max": lambda: MaskedMax(name="max"),
+        "attention": lambda: AdditiveAttentionPooling(width, name="attention"),
+    }
+    unknown = [kind for kind in kinds if kind not in layers]
+    if unknown or not kinds:
+        raise ValueError(f"pooling must name some of {', '.join(layers)}, got {tuple(kinds)}")
+    pooled = [layers[kind]()(inputs, mask=mask) for kind in kinds]
+    return pooled[0] if len(pooled) == 1 else keras.layers.Concatenate(name="pooled")(pooled)
+
+
+def encoder_block(
+    x: Any, mask: Any, *, num_heads: int, dropout: float, name: str, expansion: int = 4
+) -> Any:
+    """Adds one pre-norm Transformer encoder block to a functional model.
+
+        x = x + Attention(Norm(x))        x = x + W_2 gelu(W_1 Norm(x))
+
+    Normalising inside the residual branch (Xiong et al., 2020, fig. 1b) trains without the warm-up
+    that Vaswani et al. (2017) need; the caller normalises the last block's output.
+
+    Args:
+      x: float[B, T, D].
+      mask: bool[B, T], True at real positions.
+      num_heads: number of heads; divides D.
+      dropout: share dropped from the attention and from each branch.
+      name: prefix of the layers' names.
+      expansion: width of the inner layer in units of D.
+
+    Returns:
+      float[B, T, D].
+    """
+    width = x.shape[-1]
+
+    def norm(part: str) -> keras.layers.Layer:
+        return keras.layers.LayerNormalization(epsilon=1e-6, name=f"{name}_{part}_norm")
+
+    branch = norm("attention")(x)
+    branch = MultiHeadAttention(width, num_heads, dropout, name=f"{name}_attention")(
+        branch, branch, mask=mask
+    )
+    x = x + keras.layers.Dropout(dropout, name=f"{name}_attention_dropout")(branch)
+    branch = norm("feed_forward")(x)
+    branch = keras.layers.Dense(expansion * width, activation="gelu", name=f"{name}_inner")(branch)
+    branch = keras.layers.Dense(width, name=f"{name}_outer")(branch)
+    return x + keras.layers.Dropout(dropout, name=f"{name}_feed_forward_dropout")(branch)
