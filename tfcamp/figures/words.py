@@ -50,7 +50,7 @@ def word_map(
       vectors: float[N, D].
       groups: the group of each word, which gives its colour; None for one colour.
       method: "tsne", or "pca"; fewer than 5 different vectors are always drawn by PCA.
-      seed: of t-SNE.
+      seed: of scikit-learn; t-SNE starts from the components, so it changes little.
 
     Raises:
       ValueError: there are no words, or the arguments do not fit.
