@@ -9,7 +9,6 @@ import json
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,10 +37,12 @@ def write_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], state: Mappin
       OSError: the disk is full or read-only; what stood at ``path`` is untouched.
     """
     partial = path.with_suffix(".partial")
-    text = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    # A damaged table of contents may hide arrays, so their names stand in the state as well.
+    text = json.dumps({"names": list(arrays), "state": state})
     try:
         with open(partial, "wb") as file:
-            np.savez(file, allow_pickle=False, **{_STATE: text}, **arrays)
+            encoded = np.frombuffer(text.encode(), np.uint8)
+            np.savez(file, allow_pickle=False, **{_STATE: encoded}, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -57,12 +58,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
       ValueError: the file is truncated or damaged.
     """
     try:
-        with np.load(path) as archive:
+        # np.load leaves a file that it opened itself open when it cannot read it.
+        with open(path, "rb") as file, np.load(file) as archive:
             arrays = {name: archive[name] for name in archive.files}
-            state = json.loads(arrays.pop(_STATE).tobytes())
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError) as error:
+            content = json.loads(arrays.pop(_STATE).tobytes())
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError, RuntimeError) as error:
+        # RuntimeError: a flipped bit makes an archive look encrypted or of another version.
         raise ValueError(f"{path} is damaged: {error}") from error
-    return Checkpoint(arrays, state)
+    if list(arrays) != content["names"]:
+        raise ValueError(f"{path} is damaged: arrays are missing")
+    return Checkpoint(arrays, content["state"])
 
 
 class CheckpointFolder:
@@ -89,10 +94,15 @@ class CheckpointFolder:
         return self.folder / f"step-{step:08d}.npz"
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], state: Mapping) -> Path:
-        """Writes the checkpoint of a step and removes those that are too old."""
+        """Writes the checkpoint of a step and removes those that are too old.
+
+        A checkpoint of a later step is removed too: it is damaged, or the run would not be here.
+        """
         write_checkpoint(self.path(step), arrays, state)
-        for old in self.steps()[: -self.keep]:
-            self.path(old).unlink(missing_ok=True)
+        steps = self.steps()
+        kept = [earlier for earlier in steps if earlier <= step][-self.keep :]
+        for other in set(steps) - set(kept):
+            self.path(other).unlink(missing_ok=True)
         return self.path(step)
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:

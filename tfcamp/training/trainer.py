@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 import keras
 import numpy as np
@@ -39,7 +39,7 @@ class Progress(NamedTuple):
       total_steps: steps of the whole training.
       epoch: epochs begun.
       loss: mean training loss of the epoch so far, in nats per unit of weight.
-      learning_rate: of the last step.
+      learning_rate: of the next step.
       examples_per_second: of this process, over the epoch so far.
     """
 
@@ -116,7 +116,7 @@ class Trainer:
             optimizer.build(model.trainable_variables)
         self._train_step = build_train_step(model, optimizer, loss, clip_norm=clip_norm)
         self._run_steps = tf.function(self._take_steps)
-        self._predict = tf.function(lambda inputs: model(inputs, training=False))
+        self._predict = tf.function(self._next_logits)
 
     def epochs(
         self,
@@ -139,6 +139,8 @@ class Trainer:
           Interrupted: Ctrl-C or SIGTERM came; the state was saved first.
         """
         per_epoch = stream.steps_per_epoch
+        if per_epoch == 0:
+            raise UserError("there is not one row to train on: is the training split empty?")
         total = num_epochs * per_epoch
         total = total if max_steps is None else min(total, max_steps)
         batches = iter(stream.dataset(self.step))
@@ -187,23 +189,30 @@ class Trainer:
 
     def predict(self, stream: BatchStream) -> np.ndarray:
         """Returns the logits float32[N, ...] of all rows, in the order of the rows."""
-        logits = [
-            self._predict(inputs).numpy()[: int(np.sum(weights))]
-            for inputs, _, weights in stream.dataset(num_epochs=1)
-        ]
+        batches = iter(stream.dataset(num_epochs=1))
+        logits = [self._predict(batches).numpy() for _ in range(stream.steps_per_epoch)]
         in_stream_order = np.concatenate(logits)
         in_row_order = np.empty_like(in_stream_order)
         in_row_order[stream.rows()] = in_stream_order
         return in_row_order
 
     def save(self) -> None:
-        """Writes a checkpoint of the current step."""
+        """Writes a checkpoint of the current step.
+
+        Raises:
+          UserError: a weight is not finite; the checkpoints before stay the newest.
+        """
+        values = _values(self._all_variables())
+        # A gradient may overflow where the loss does not: its step shows in the next loss only.
+        for name, value in values.items():
+            if not np.isfinite(value).all():
+                self._refuse(f"{name} is not finite after step {self.step}")
         state = {
             "step": self.step,
             "epoch_loss": list(self._epoch_loss),
             "stateful": {name: part.get_state() for name, part in self._stateful.items()},
         }
-        self.checkpoints.save(self.step, _values(self._all_variables()), state)
+        self.checkpoints.save(self.step, values, state)
 
     def restore(self) -> list[str]:
         """Goes back to the newest sound checkpoint, if there is one.
@@ -244,25 +253,37 @@ class Trainer:
             finite = tf.math.is_finite(batch_loss.total)
         return WeightedSum(total, weight), taken
 
+    def _next_logits(self, batches) -> tf.Tensor:
+        """Returns the logits of the next batch's real rows.
+
+        The batch is taken inside the graph, where its length is unknown: given as an argument,
+        each new length would trace the model anew.
+        """
+        inputs, _, weights = next(batches)
+        return tf.boolean_mask(self.model(inputs, training=False), weights > 0)
+
     def _advance(self, batches, num_steps: int, per_epoch: int) -> None:
         # A Python number would trace the function anew for each value.
         loss, taken = self._run_steps(batches, tf.constant(num_steps))
         self.step += int(taken)
         if not np.isfinite(loss.total):
             epoch, batch = divmod(self.step - 1, per_epoch)
-            steps = self.checkpoints.steps()
-            kept = (
-                f"the last good checkpoint is that of step {steps[-1]}"
-                if steps
-                else ("no checkpoint was written yet")
-            )
-            raise UserError(
+            self._refuse(
                 f"the loss is {float(loss.total)} at step {self.step} (epoch {epoch + 1}, batch "
-                f"{batch + 1}); {kept}. Try a smaller --learning-rate or --clip-norm 1"
+                f"{batch + 1})"
             )
         self._epoch_loss = _LossSum(
             self._epoch_loss.total + float(loss.total), self._epoch_loss.weight + float(loss.weight)
         )
+
+    def _refuse(self, finding: str) -> NoReturn:
+        steps = self.checkpoints.steps()
+        kept = (
+            f"the last good checkpoint is that of step {steps[-1]}"
+            if steps
+            else "no checkpoint was written yet"
+        )
+        raise UserError(f"{finding}; {kept}. Try a smaller --learning-rate or --clip-norm 1")
 
     def _all_variables(self) -> list[keras.Variable]:
         # model.variables, unlike model.weights, has the seeds of every dropout.

@@ -1,0 +1,128 @@
+"""One step: what counts, what does not, and what stays sparse. The steps here run eagerly."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.training.tiny import NUM_CLASSES, VOCABULARY, make_model
+from tfcamp.losses import WeightedSum, cross_entropy
+from tfcamp.training.step import build_train_step, clip_by_global_norm
+
+
+def make_batch(num_rows: int = 6) -> tuple:
+    random = np.random.default_rng(1)
+    ids = random.integers(2, VOCABULARY, [num_rows, 5]).astype(np.int32)
+    labels = (ids[:, 0] % NUM_CLASSES).astype(np.int32)
+    return {"word": tf.constant(ids)}, tf.constant(labels), tf.ones([num_rows])
+
+
+def take_step(model: keras.Model, batch: tuple, loss=cross_entropy, **options) -> WeightedSum:
+    optimizer = keras.optimizers.SGD(0.5)
+    optimizer.build(model.trainable_variables)
+    return build_train_step(model, optimizer, loss, **options)(batch)
+
+
+def assert_weights_equal(model: keras.Model, other: keras.Model, atol: float = 1e-7) -> None:
+    for ours, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
+
+
+def test_rows_of_weight_zero_change_nothing():
+    inputs, labels, weights = make_batch()
+    padded = (
+        {"word": tf.concat([inputs["word"], tf.fill([3, 5], 7)], 0)},
+        tf.concat([labels, [2, 0, 1]], 0),
+        tf.concat([weights, tf.zeros(3)], 0),
+    )
+    model, other = make_model(dropout=0.0), make_model(dropout=0.0)
+    loss = take_step(model, (inputs, labels, weights))
+    padded_loss = take_step(other, padded)
+    assert float(padded_loss.weight) == 6
+    assert float(padded_loss.total) == pytest.approx(float(loss.total), rel=1e-6)
+    assert_weights_equal(model, other)
+
+
+def test_a_weight_is_a_number_of_copies():
+    inputs, labels, _ = make_batch(2)
+    model, other = make_model(dropout=0.0), make_model(dropout=0.0)
+    take_step(model, (inputs, labels, tf.constant([3.0, 1.0])))
+    copies = [0, 0, 0, 1]
+    copied = {"word": tf.gather(inputs["word"], copies)}
+    take_step(other, (copied, tf.gather(labels, copies), tf.ones(4)))
+    assert_weights_equal(model, other)
+
+
+def test_dropout_is_on():
+    seen = []
+
+    def loss(labels, logits, *, weights) -> WeightedSum:
+        seen.append(logits.numpy())
+        return cross_entropy(labels, logits, weights=weights)
+
+    ids = keras.Input([None], dtype="int32", name="word")
+    ones = keras.layers.Embedding(VOCABULARY, 200, embeddings_initializer="ones")(ids)
+    pooled = keras.layers.GlobalAveragePooling1D()(ones)
+    model = keras.Model({"word": ids}, keras.layers.Dropout(0.5)(pooled))
+    take_step(model, make_batch(), loss)
+    assert set(np.unique(seen[0])) == {0.0, 2.0}
+    assert 0.4 < np.mean(seen[0] == 0) < 0.6
+
+
+def test_moving_statistics_move():
+    normalization = keras.layers.BatchNormalization()
+    model = make_model(extra=normalization)
+    before = normalization.moving_mean.numpy()
+    take_step(model, make_batch())
+    assert np.all(normalization.moving_mean.numpy() != before)
+
+
+def test_regularisation_is_part_of_the_objective_and_not_of_the_loss():
+    model, plain = make_model(dropout=0.0), make_model(dropout=0.0)
+    dense = plain.layers[-1]
+    dense.kernel.regularizer = None
+    kernel = dense.kernel.numpy()
+    assert float(take_step(model, make_batch()).total) == pytest.approx(
+        float(take_step(plain, make_batch()).total), rel=1e-6
+    )
+    # SGD with rate 0.5 on 0.001 |kernel|^2 takes 0.001 of the kernel more.
+    np.testing.assert_allclose(
+        model.layers[-1].kernel.numpy(), dense.kernel.numpy() - 0.001 * kernel, atol=1e-7
+    )
+
+
+def dense(gradient) -> np.ndarray:
+    return tf.convert_to_tensor(gradient).numpy()
+
+
+def test_clipping_knows_that_a_row_may_stand_twice():
+    """Two slices [2, 2] of row 1 make a gradient of norm 5.66; one by one they seem to have 4."""
+    slices = tf.IndexedSlices(tf.fill([2, 2], 2.0), tf.constant([1, 1]), tf.constant([3, 2]))
+    (clipped,) = clip_by_global_norm([slices], 1.0)
+    assert np.linalg.norm(dense(slices)) == pytest.approx(32**0.5)
+    assert np.linalg.norm(dense(clipped)) == pytest.approx(1.0)
+    (naive,), _ = tf.clip_by_global_norm([slices], 1.0)
+    assert np.linalg.norm(dense(naive)) == pytest.approx(2**0.5)
+
+
+def test_clipping_keeps_slices_sparse_and_scales_all_gradients_alike():
+    table = tf.IndexedSlices(tf.constant([[3.0], [4.0]]), tf.constant([5, 2]), tf.constant([9, 1]))
+    kernel = tf.constant([[12.0]])
+    clipped_table, clipped_kernel = clip_by_global_norm([table, kernel], 6.5)
+    assert isinstance(clipped_table, tf.IndexedSlices)
+    assert clipped_table.indices.numpy().tolist() == [5, 2]
+    np.testing.assert_allclose(clipped_table.values, [[1.5], [2.0]])
+    np.testing.assert_allclose(clipped_kernel, [[6.0]])
+
+
+def test_a_small_gradient_is_not_clipped():
+    (gradient,) = clip_by_global_norm([tf.constant([0.3, 0.4])], 1.0)
+    np.testing.assert_allclose(gradient, [0.3, 0.4])
+
+
+def test_a_step_moves_no_further_than_its_clipped_gradient():
+    model, batch = make_model(dropout=0.0), make_batch()
+    before = model.get_weights()
+    take_step(model, batch, clip_norm=0.01)
+    moved = [new - old for new, old in zip(model.get_weights(), before, strict=True)]
+    assert np.sqrt(sum(np.sum(change**2) for change in moved)) == pytest.approx(0.005, rel=1e-4)
