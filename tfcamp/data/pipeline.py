@@ -36,8 +36,9 @@ class PackedExamples:
         """
         header = json.loads((folder / "header.json").read_text("utf-8"))
         self.streams: tuple[str, ...] = tuple(header["streams"])
-        self.lengths: np.ndarray = np.load(folder / "lengths.npy")
-        self.labels: np.ndarray = np.load(folder / "labels.npy")
+        with np.load(folder / "rows.npz") as rows:
+            self.lengths: np.ndarray = rows["lengths"]
+            self.labels: np.ndarray = rows["labels"]
         self._starts = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
         self._path = folder / "ids.bin"
 
@@ -72,8 +73,13 @@ class PackedExamples:
                 file.write(np.stack(flat, axis=1).astype(np.int32).tobytes())
                 lengths.append(encoded[streams[0]].row_lengths().numpy().astype(np.int32))
                 labels.append(np.asarray(batch_labels, np.int32))
-        np.save(partial / "lengths.npy", np.concatenate(lengths or [np.zeros(0, np.int32)]))
-        np.save(partial / "labels.npy", np.concatenate(labels or [np.zeros(0, np.int32)]))
+        # savez, because the error of np.save does not say that the disk is full.
+        nothing = [np.zeros(0, np.int32)]
+        np.savez(
+            partial / "rows.npz",
+            lengths=np.concatenate(lengths or nothing),
+            labels=np.concatenate(labels or nothing),
+        )
         (partial / "header.json").write_text(json.dumps({"streams": list(streams)}), "utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)

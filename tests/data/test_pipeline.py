@@ -1,0 +1,251 @@
+"""The plan of an epoch keeps every row, and the position in the data is nothing but the step."""
+
+import math
+import os
+import subprocess
+import sys
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.data.packing import pack
+from tests.disk import full_disk
+from tfcamp.data.pipeline import Batch, BatchStream, PackedExamples, plan_epoch
+
+row_lengths = st.lists(st.integers(0, 20), max_size=60).map(lambda it: np.array(it, np.int32))
+batch_sizes = st.integers(1, 9)
+buckets = st.sets(st.integers(1, 15), max_size=3).map(lambda bounds: tuple(sorted(bounds)))
+seeds = st.none() | st.integers(0, 2**32)
+
+NUM_ROWS = 53
+MAX_LENGTH = 12
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> PackedExamples:
+    """Rows of 0 to 16 tokens, two streams; ids and labels tell where they come from."""
+    random = np.random.default_rng(3)
+    rows = [[100 * row + place for place in range(random.integers(0, 17))] for row in range(53)]
+    return pack(tmp_path_factory.mktemp("packed") / "rows", rows, streams=("word", "char"))
+
+
+def assert_same_batches(ours: Iterable[Any], expected: Iterable[Batch]) -> None:
+    for (inputs, *rest), (expected_inputs, *expected_rest) in zip(ours, expected, strict=True):
+        assert inputs.keys() == expected_inputs.keys()
+        for name in inputs:
+            np.testing.assert_array_equal(inputs[name], expected_inputs[name])
+        for array, expected_array in zip(rest, expected_rest, strict=True):
+            np.testing.assert_array_equal(array, expected_array)
+
+
+@given(row_lengths, batch_sizes, buckets, seeds, st.integers(0, 5))
+def test_an_epoch_has_every_row_once_in_a_batch_of_its_bucket(
+    lengths, batch_size, bounds, seed, epoch
+):
+    plan = plan_epoch(lengths, batch_size, seed=seed, epoch=epoch, bucket_lengths=bounds)
+    assert sorted(row for batch in plan for row in batch) == list(range(len(lengths)))
+    bucket_sizes = Counter(bisect_left(bounds, length) for length in lengths)
+    for batch in plan:
+        assert 1 <= len(batch) <= batch_size
+        assert len({bisect_left(bounds, lengths[row]) for row in batch}) == 1
+    # Of no bucket is there more than one small batch, so their count is the same in each epoch.
+    assert len(plan) == sum(math.ceil(size / batch_size) for size in bucket_sizes.values())
+
+
+@given(row_lengths, batch_sizes, buckets, st.integers(0, 2**32), st.integers(0, 5))
+def test_a_plan_depends_on_seed_and_epoch_alone(lengths, batch_size, bounds, seed, epoch):
+    once, again = (
+        plan_epoch(lengths, batch_size, seed=seed, epoch=epoch, bucket_lengths=bounds)
+        for _ in range(2)
+    )
+    assert [rows.tolist() for rows in once] == [rows.tolist() for rows in again]
+
+
+def test_examples_are_shuffled_anew_in_each_epoch_and_not_only_batches():
+    lengths = np.tile([3, 9], 100)
+    orders, compositions = set(), set()
+    plans = [(seed, epoch) for seed in (0, 1) for epoch in range(4)]
+    for seed, epoch in plans:
+        plan = plan_epoch(lengths, 10, seed=seed, epoch=epoch, bucket_lengths=[4])
+        orders.add(tuple(np.concatenate(plan)))
+        compositions |= {frozenset(batch.tolist()) for batch in plan}
+    assert len(orders) == len(plans)
+    # Shuffling after batching would meet the same 20 batches again and again.
+    assert len(compositions) == 20 * len(plans)
+
+
+def test_batches_of_a_bucket_do_not_follow_each_other():
+    """Short texts first and long ones last would be a curriculum that nobody asked for."""
+    lengths = np.repeat([3, 9], 200)
+    plan = plan_epoch(lengths, 10, seed=0, bucket_lengths=[4])
+    kinds = [int(lengths[batch[0]]) for batch in plan]
+    assert kinds != sorted(kinds) and kinds != sorted(kinds, reverse=True)
+
+
+@given(batch_sizes, buckets, seeds, st.booleans(), st.data())
+def test_a_stream_goes_on_exactly_where_its_step_says(
+    examples, batch_size, bounds, seed, static, data
+):
+    stream = BatchStream(examples, batch_size, seed, 16, bounds, static)
+    num_steps = 3 * stream.steps_per_epoch
+    start = data.draw(st.integers(0, num_steps), label="start")
+    expected = islice(stream.batches(), start, num_steps)
+    assert_same_batches(stream.batches(start, num_epochs=3), expected)
+
+
+@given(batch_sizes, buckets, seeds, st.booleans())
+def test_batches_hold_the_rows_of_the_plan(examples, batch_size, bounds, seed, static):
+    bounds = tuple(bound for bound in bounds if bound < MAX_LENGTH)
+    stream = BatchStream(examples, batch_size, seed, MAX_LENGTH, bounds, static)
+    seen = []
+    for inputs, labels, weights in stream.batches(num_epochs=1):
+        num_real = int(weights.sum())
+        assert weights.tolist() == [1.0] * num_real + [0.0] * (len(weights) - num_real)
+        for place, row in enumerate(labels[:num_real]):
+            tokens = [100 * row + i for i in range(min(examples.lengths[row], MAX_LENGTH))]
+            padding = [0] * (inputs["word"].shape[1] - len(tokens))
+            assert inputs["word"][place].tolist() == tokens + padding
+            assert inputs["char"][place].tolist() == [i + 1000 for i in tokens] + padding
+        assert not inputs["word"][num_real:].any() and not labels[num_real:].any()
+        seen += labels[:num_real].tolist()
+    assert seen == stream.rows().tolist()
+    assert sorted(seen) == list(range(NUM_ROWS))
+
+
+def test_static_batches_have_the_shape_of_their_bucket(examples):
+    stream = BatchStream(examples, 8, 0, MAX_LENGTH, (4, 9), static_shapes=True)
+    widths = set()
+    for inputs, labels, weights in stream.batches(num_epochs=1):
+        longest = min(MAX_LENGTH, examples.lengths[labels[weights > 0]].max())
+        bound = min(bound for bound in (4, 9, MAX_LENGTH) if longest <= bound)
+        assert inputs["word"].shape == inputs["char"].shape == (8, bound)
+        assert labels.shape == weights.shape == (8,)
+        widths.add(bound)
+    assert widths == {4, 9, MAX_LENGTH}
+
+
+def test_other_batches_are_as_wide_as_their_longest_row(examples):
+    stream = BatchStream(examples, 8, 0, MAX_LENGTH, (4, 9))
+    for inputs, labels, weights in stream.batches(num_epochs=1):
+        longest = max(1, min(MAX_LENGTH, examples.lengths[labels].max()))
+        assert inputs["word"].shape == (len(labels), longest)
+        assert weights.all()
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_dataset_equals_batches(examples, static):
+    stream = BatchStream(examples, 8, 0, MAX_LENGTH, (4, 9), static)
+    dataset = stream.dataset(start_step=5, num_epochs=2)
+    assert_same_batches(dataset.as_numpy_iterator(), stream.batches(5, num_epochs=2))
+
+
+def test_the_static_shape_of_a_dataset_without_buckets_is_known_to_the_compiler(examples):
+    specs: Any = BatchStream(examples, 8, 0, 12, (), True).dataset().element_spec
+    inputs, labels, weights = specs
+    assert inputs["word"].shape == (8, 12)
+    assert labels.shape == weights.shape == (8,)
+
+
+def test_no_rows_make_no_batches(tmp_path):
+    stream = BatchStream(PackedExamples.write(tmp_path / "packed", ["word"], []), 8, 0, 12)
+    assert stream.steps_per_epoch == 0
+    assert list(stream.batches(num_epochs=3)) == []
+
+
+def encoded_rows(then: BaseException | None = None) -> Iterator[tuple[dict, list[int]]]:
+    yield {"word": tf.ragged.constant([[1, 2], [3]], tf.int32)}, [0, 1]
+    if then is not None:
+        raise then
+
+
+def test_a_crash_while_packing_leaves_nothing_to_read(tmp_path):
+    folder = tmp_path / "packed"
+    with pytest.raises(KeyboardInterrupt):
+        PackedExamples.write(folder, ["word"], encoded_rows(then=KeyboardInterrupt()))
+    with pytest.raises(FileNotFoundError):
+        PackedExamples(folder)
+    assert len(PackedExamples.write(folder, ["word"], encoded_rows())) == 2
+
+
+def test_a_crash_while_packing_anew_keeps_the_old_rows(tmp_path):
+    pack(tmp_path / "packed", [[7], [8], [9]])
+    with pytest.raises(KeyboardInterrupt):
+        PackedExamples.write(tmp_path / "packed", ["word"], encoded_rows(then=KeyboardInterrupt()))
+    (inputs, _, _) = PackedExamples(tmp_path / "packed").read(np.arange(3), 1)
+    assert inputs["word"].tolist() == [[7], [8], [9]]
+
+
+def test_a_full_disk_names_itself(tmp_path):
+    """np.save writes "609 requested and 300 written", which no one can tell from a bug."""
+    batches = [({"word": tf.RaggedTensor.from_row_lengths([1], [1] + [0] * 9999)}, [0] * 10_000)]
+    with full_disk(4096), pytest.raises(OSError) as caught:
+        PackedExamples.write(tmp_path / "packed", ["word"], batches)
+    assert caught.value.errno is not None
+    assert not (tmp_path / "packed").exists()
+
+
+# Rows through the whole road of a text data set, and the most memory that was resident meanwhile.
+MEASURE_MEMORY = """
+import sys
+from collections import Counter
+
+import psutil
+import tensorflow as tf
+
+import tfcamp
+from tfcamp.data.pipeline import BatchStream, PackedExamples
+from tfcamp.text.corpus import TokenCorpus, batched
+from tfcamp.text.vocabulary import Vocabulary
+
+num_rows, folder = int(sys.argv[1]), Path(sys.argv[2])
+process, peak = psutil.Process(), 0
+
+def measure():
+    global peak
+    peak = max(peak, process.memory_info().rss)
+
+def texts():
+    for row in range(num_rows):
+        if row % 5000 == 0:
+            measure()
+        yield " ".join(f"token{(row * step) % 4999}" for step in range(1, 21))
+
+def encoded(corpus, vocabulary):
+    for rows in batched(corpus, 1024):
+        yield {"word": vocabulary(tf.ragged.constant(rows))}, [0] * len(rows)
+
+corpus = TokenCorpus.write(folder / "tokens.txt", texts(), tf.strings.split)
+vocabulary = Vocabulary.fit(Counter(token for row in corpus for token in row))
+measure()
+examples = PackedExamples.write(folder / "packed", ["word"], encoded(corpus, vocabulary))
+measure()
+stream = BatchStream(examples, 512, 0, 20)
+for step, (inputs, _, _) in enumerate(stream.dataset(num_epochs=1)):
+    if step % 20 == 0:
+        measure()
+measure()
+print(peak)
+"""
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_when_the_data_grow_ten_fold(tmp_path):
+    def peak_memory(num_rows: int) -> int:
+        folder = tmp_path / str(num_rows)
+        folder.mkdir()
+        command = [sys.executable, "-c", MEASURE_MEMORY, str(num_rows), str(folder)]
+        answer = subprocess.run(
+            command, check=True, capture_output=True, text=True, env={**os.environ}
+        )
+        return int(answer.stdout.split()[-1])
+
+    small, large = peak_memory(60_000), peak_memory(600_000)
+    assert large < 1.2 * small, f"{small / 2**20:.0f} MB grew to {large / 2**20:.0f} MB"
