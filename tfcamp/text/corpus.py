@@ -57,7 +57,10 @@ class TokenCorpus:
         with open(self._path, encoding="utf-8", newline="\n") as file:
             for line in file:
                 line = line.rstrip("\n")
-                yield list(line.replace(" ", "")) if self._characters else line.split(" ")
+                if self._characters:
+                    yield list(line.replace(" ", ""))
+                else:
+                    yield line.split(" ") if line else []
 
 
 def batched(items: Iterable, size: int) -> Iterator[list]:

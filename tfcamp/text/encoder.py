@@ -9,6 +9,8 @@ from tfcamp.text.vocabulary import PADDING_ID, UNKNOWN_ID, Vocabulary
 # A text is cut to this many characters for each token that the model reads, before any work is
 # done on it: a 100,000-character string then costs no more than a long headline.
 CHARACTERS_PER_TOKEN = 8
+# What str.isspace() says, in RE2's words, whose \s knows five characters only.
+_WHITE_SPACE = r"[\p{Z}\x{09}-\x{0D}\x{1C}-\x{1F}\x{85}]+"
 
 
 class TextTokenizer(tf.Module):
@@ -89,7 +91,7 @@ class TextTokenizer(tf.Module):
         text = tf.strings.substr(text, 0, 4 * limit)  # a character has at most four bytes
         text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
         text = tf.strings.substr(text, 0, limit, unit="UTF8_CHAR")
-        return tf.strings.regex_replace(text, r"[\s\p{Z}]+", " ")
+        return tf.strings.regex_replace(text, _WHITE_SPACE, " ")
 
 
 class TextEncoder(tf.Module):
