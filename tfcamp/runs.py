@@ -20,6 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from tfcamp.errors import UserError
 
 
@@ -57,11 +59,12 @@ class Run:
         elif folder.exists() and any(folder.iterdir()):
             raise UserError(f"--run-dir {folder} holds no run but other files: name another folder")
         folder.mkdir(parents=True, exist_ok=True)
+        # First, so that a folder whose disk is full stays empty and can be tried again.
+        write_json(config_path, {"options": dict(options), "environment": describe_environment()})
         for part in (self.checkpoints, self.figures):
             part.mkdir(exist_ok=True)
         if (folder / "metrics.json").exists():
             self.metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-        write_json(config_path, {"options": dict(options), "environment": describe_environment()})
 
     @classmethod
     def open(cls, config: Any, project: str, *, may_differ: Collection[str] = ()) -> "Run":
@@ -89,7 +92,7 @@ class Run:
 
     def say(self, line: str) -> None:
         """Prints a line and keeps it in the log."""
-        print(line, flush=True)
+        tqdm.write(line)  # above a progress bar, where one is shown
         with open(self.folder / "log.txt", "a", encoding="utf-8") as log:
             log.write(f"{datetime.now().isoformat(timespec='seconds')}  {line}\n")
 
@@ -121,8 +124,12 @@ class Run:
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON so that ``path`` is either the old file or the whole new one."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def describe_environment() -> dict[str, Any]:

@@ -23,17 +23,16 @@ class ProgressBar:
     def __call__(self, progress: Progress) -> None:
         """Moves the bar to the current step."""
         if self._bar is None:
-            self._bar = tqdm(total=progress.total_steps, unit="step", dynamic_ncols=True)
+            # What an earlier process did says nothing about the time that is left.
+            self._bar = tqdm(
+                total=progress.total_steps, initial=progress.step, unit="step", dynamic_ncols=True
+            )
         self._bar.set_description(f"epoch {progress.epoch}", refresh=False)
         self._bar.set_postfix_str(
             f"loss {progress.loss:.4f}, {progress.examples_per_second:,.0f} examples/s",
             refresh=False,
         )
         self._bar.update(progress.step - self._bar.n)
-
-    def write(self, line: str) -> None:
-        """Prints a line above the bar."""
-        tqdm.write(line)
 
     def close(self) -> None:
         """Ends the bar."""
