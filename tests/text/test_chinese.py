@@ -39,6 +39,8 @@ HARD_CASES = [
     "e\u0301cole",
     "中" * 100,
     "ab" * 100,
+    "停飞靶击倒伏",  # two cuts equally probable but for the last bit of a logarithm
+    "产品嚐",  # no word begins with the last character
     "ſKıß中国",  # letters that case folding, but not jieba, takes for ASCII
 ]
 BLOCK_ALPHABET = "的一是中国人民年龄台湾恤北京大学生前来研究所起源有限公司" + "abNT019" + "+#&._%-"
@@ -220,12 +222,15 @@ Edu Trust认证 2000
 龄N 30\r
 一个很长很长很长的词语用来检验窗口的长度是否足够 3 n
 \U0002a6d6\U0001f600 9
+《红楼梦 90000
+\u9fd6国 90000
 最后一行没有换行符"""
 USER_TEXTS = [
     "李小福是云计算方案专家，来自台中市的凱特琳",
     "北京大学在北京，年龄N岁",
     "这是一个很长很长很长的词语用来检验窗口的长度是否足够吗",
     "Edu Trust认证\U0002a6d6\U0001f600",
+    "他读《红楼梦》，\u9fd6国",
     "最后一行没有换行符",
 ]
 
