@@ -1,14 +1,16 @@
 """The command line: ``tfcamp …`` itself, and what every project script does around its ``main``."""
 
 import errno
+import json as json_format
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import tyro
 
 from tfcamp.errors import Interrupted, UserError
 
+app = tyro.extras.SubcommandApp()
 Config = TypeVar("Config")
 
 # What the disk, not the program, is to blame for.
@@ -25,13 +27,14 @@ def run_project(main: Callable[[Config], None], config_class: type[Config]) -> N
       main: the project's main.
       config_class: a dataclass; its fields and their docstrings make the options and ``--help``.
     """
-    config = tyro.cli(config_class, description=(main.__doc__ or "").strip())
-    sys.exit(_exit_status(main, config))
+    description = (main.__doc__ or "").strip()
+    # The config, too, refuses values with a UserError.
+    sys.exit(_exit_status(lambda: main(tyro.cli(config_class, description=description))))
 
 
-def _exit_status(main: Callable[[Any], None], config: Any) -> int:
+def _exit_status(run: Callable[[], None]) -> int:
     try:
-        main(config)
+        run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -51,3 +54,27 @@ def _exit_status(main: Callable[[Any], None], config: Any) -> int:
         print("stopped", file=sys.stderr)
         return 130
     return 0
+
+
+@app.command
+def doctor(json: bool = False) -> None:
+    """Show what this machine offers: versions, devices, threads.
+
+    Args:
+      json: Print one JSON object instead of a table.
+    """
+    from tfcamp.runs import describe_environment
+
+    environment = describe_environment()
+    if json:
+        print(json_format.dumps(environment))
+        return
+    for name, value in environment.items():
+        print(f"{name:<12}{value}")
+
+
+def main() -> None:
+    """Runs ``tfcamp``."""
+    app.cli(
+        prog="tfcamp", description="TensorFlow 2 / Keras 3 examples that work like a product."
+    )

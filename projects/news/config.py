@@ -54,11 +54,17 @@ class NewsConfig:
     width: int = 128
     """Units of the recurrent layer in each direction, filters of each convolution, or width of the
     transformer."""
-    num_layers: int = 1
-    """Recurrent or transformer layers."""
+    num_layers: int | None = None
+    """Recurrent or transformer layers; 1 and 2 if not given."""
+    num_buckets: int = 50_000
+    """Rows of the table of hashed n-grams (fasttext, bilstm and bigru)."""
+    combine: Literal["sum", "concat"] = "sum"
+    """How the embeddings at a position become one: added up, or set side by side."""
     dropout: float = 0.5
     """Share of the features dropped before the classifier."""
-    spatial_dropout: float = 0.3
+    token_dropout: float = 0.15
+    """Share of the tokens hidden in training."""
+    spatial_dropout: float = 0.2
     """Share of the embedding's channels dropped."""
 
     # Loss
@@ -118,7 +124,7 @@ class NewsConfig:
           UserError: one line that names the option.
         """
         at_least_one = ("epochs", "max_steps", "batch_size", "max_tokens", "min_count", "patience")
-        at_least_one += ("width", "embedding_dim", "num_layers", "steps_per_call")
+        at_least_one += ("width", "embedding_dim", "num_layers", "num_buckets", "steps_per_call")
         for name in (*at_least_one, "vectors_epochs", "vectors_workers"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 1, "at least 1")
@@ -127,7 +133,7 @@ class NewsConfig:
         self._require("focal_gamma", self.focal_gamma >= 0, "at least 0")
         self._require("weight_decay", self.weight_decay >= 0, "at least 0")
         self._require("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
-        for name in ("dropout", "spatial_dropout", "label_smoothing", "warmup"):
+        for name in ("dropout", "token_dropout", "spatial_dropout", "label_smoothing", "warmup"):
             self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
 
     def epochs_and_batch_size(self, num_rows: int) -> tuple[int, int]:

@@ -1,0 +1,204 @@
+"""Measures the speed of the news project as ratios of things timed side by side.
+
+    python projects/news/bench.py
+
+The fixed case is a BiLSTM of 128 units in each direction over 32 tokens, batches of 128, and an
+embedding of 50,000 x 128 that is trained. Prints a table and, last, one line of JSON.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jieba
+import keras
+import numpy as np
+import tensorflow as tf
+
+from projects.news.predict import DEFAULT_MODEL
+from tfcamp.bench import matrix_product, measure_in_turn, median_ratio
+from tfcamp.cli import run_project
+from tfcamp.data.pipeline import BatchStream, PackedExamples
+from tfcamp.data.sources import load_text_dataset
+from tfcamp.export.saved_model import load_text_classifier
+from tfcamp.losses import cross_entropy
+from tfcamp.models.text_classifier import TextClassifierConfig, build_text_classifier
+from tfcamp.text import ChineseSegmenter, TextEncoder, TextTokenizer, Vocabulary
+from tfcamp.training.checkpoints import CheckpointFolder
+from tfcamp.training.optimizers import RowSparseAdam
+from tfcamp.training.trainer import Trainer
+
+VOCABULARY, LENGTH, WIDTH, BATCH, CLASSES = 50_000, 32, 128, 128, 10
+NUM_ROWS = 200 * BATCH
+# Multiplications and additions for one row: two matrices for four gates, two directions, each
+# step; the backward pass does the work twice more.
+FLOPS_PER_ROW = 3 * 2 * LENGTH * 2 * (WIDTH + WIDTH) * 4 * WIDTH
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Options of ``bench.py``."""
+
+    dataset: str = "sample"
+    """Where the titles for the segmenter and the latency come from."""
+    data_dir: Path | None = None
+    """Folder that holds data sets, one sub-folder each."""
+    saved_model: Path = DEFAULT_MODEL
+    """The SavedModel whose latency is measured."""
+    rounds: int = 5
+    """Rounds in which all cases are timed in turn."""
+    steps: int = 32
+    """Steps of training in each round, and of each compiled call."""
+
+
+def main(config: BenchConfig) -> None:
+    """Measure training, input, segmentation and prediction speed as ratios."""
+    dataset = load_text_dataset(config.dataset, data_dir=config.data_dir, seed=0)
+    titles = [row.text for row, _ in zip(dataset.train, range(4096), strict=False)]
+    with tempfile.TemporaryDirectory() as folder:
+        stream = _random_stream(Path(folder))
+        speeds = measure_in_turn(
+            {
+                "loop": _our_loop(stream, config.steps, Path(folder), train_embeddings=True),
+                "loop, frozen": _our_loop(stream, config.steps, Path(folder), False),
+                "fit": _fit(stream, config.steps, steps_per_execution=config.steps),
+                "fit, a step a call": _fit(stream, config.steps, steps_per_execution=1),
+                "input": lambda: _count_rows(stream),
+                "matrix product": matrix_product(),
+            },
+            rounds=config.rounds,
+        )
+    speeds |= measure_in_turn(_text_cases(titles), rounds=config.rounds)
+    used = [
+        rows * FLOPS_PER_ROW / flops
+        for rows, flops in zip(speeds["loop"], speeds["matrix product"], strict=True)
+    ]
+    results = {
+        "loop / fit": median_ratio(speeds, "loop", "fit"),
+        "loop / fit, a step a call": median_ratio(speeds, "loop", "fit, a step a call"),
+        "loop / loop with the embedding frozen": median_ratio(speeds, "loop", "loop, frozen"),
+        "share of the float32 matrix peak": statistics.median(used),
+        "input / training step": median_ratio(speeds, "input", "loop"),
+        "segmenter / jieba": median_ratio(speeds, "segmenter", "jieba"),
+        **_latency(config.saved_model, titles),
+    }
+    for name, values in speeds.items():
+        print(f"{name:<40}{statistics.median(values):>18,.0f} /s")
+    for name, value in results.items():
+        print(f"{name:<40}{value:>18.2f}")
+    print(json.dumps({"ratios": results, "speeds": speeds}, ensure_ascii=False))
+
+
+def _random_stream(folder: Path) -> BatchStream:
+    random = np.random.default_rng(0)
+    # Frequencies of words fall like 1 / rank.
+    ids = np.minimum(random.zipf(1.2, (NUM_ROWS, LENGTH)) + 1, VOCABULARY - 1).astype(np.int32)
+    ragged = tf.RaggedTensor.from_uniform_row_length(ids.reshape(-1), LENGTH)
+    labels = random.integers(0, CLASSES, NUM_ROWS)
+    examples = PackedExamples.write(folder / "rows", ["word"], [({"word": ragged}, labels)])
+    return BatchStream(examples, BATCH, seed=0, max_length=LENGTH)
+
+
+def _model(train_embeddings: bool = True) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    config = TextClassifierConfig(
+        {"word": VOCABULARY},
+        CLASSES,
+        embedding_dim=WIDTH,
+        width=WIDTH,
+        train_embeddings=train_embeddings,
+    )
+    return build_text_classifier("bilstm", config)
+
+
+def _our_loop(
+    stream: BatchStream, steps: int, folder: Path, train_embeddings: bool
+) -> Callable[[], float]:
+    trainer = Trainer(
+        _model(train_embeddings),
+        RowSparseAdam(1e-3),
+        cross_entropy,
+        checkpoints=CheckpointFolder(folder / "checkpoints"),
+        steps_per_call=steps,
+        save_seconds=float("inf"),
+    )
+    batches = iter(stream.dataset())
+
+    def run() -> float:
+        trainer.advance(batches, steps)
+        return steps * BATCH
+
+    return run
+
+
+def _fit(stream: BatchStream, steps: int, *, steps_per_execution: int) -> Callable[[], float]:
+    model = _model()
+    model.compile(
+        keras.optimizers.Adam(1e-3),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        steps_per_execution=steps_per_execution,
+    )
+    batches = stream.dataset()
+
+    def run() -> float:
+        model.fit(batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0)
+        return steps * BATCH
+
+    return run
+
+
+def _count_rows(stream: BatchStream) -> float:
+    return sum(len(labels) for _, labels, _ in stream.dataset(num_epochs=1))
+
+
+def _text_cases(titles: list[str]) -> dict[str, Callable[[], float]]:
+    characters = sum(map(len, titles))
+    jieba.setLogLevel("WARNING")
+    jieba.initialize()
+    segmenter = ChineseSegmenter()
+    tokenizer = TextTokenizer(segmenter, ("word",), max_length=LENGTH)
+    encoder = TextEncoder(tokenizer, {"word": Vocabulary.fit({"新闻": 1})})
+    signature = [tf.TensorSpec([None], tf.string)]
+
+    def over_titles(function: Callable) -> Callable[[], float]:
+        compiled = tf.function(function, input_signature=signature)
+
+        def run() -> float:
+            for i in range(0, len(titles), 1024):
+                compiled(tf.constant(titles[i : i + 1024]))
+            return characters
+
+        return run
+
+    def cut_with_jieba() -> float:
+        for title in titles:
+            jieba.lcut(title, HMM=False)
+        return characters
+
+    return {
+        "jieba": cut_with_jieba,
+        "segmenter": over_titles(segmenter),
+        "encoder": over_titles(encoder.encode),
+    }
+
+
+def _latency(saved_model: Path, titles: list[str]) -> dict[str, float]:
+    model = load_text_classifier(saved_model)
+    times = []
+    for title in titles[:200] * 2:
+        started = time.perf_counter()
+        model([title])
+        times.append(1000 * (time.perf_counter() - started))
+    p50, p99 = np.percentile(times[len(times) // 2 :], [50, 99])
+    return {
+        "latency of one title, p50, ms": float(p50),
+        "latency of one title, p99, ms": float(p99),
+    }
+
+
+if __name__ == "__main__":
+    run_project(main, BenchConfig)
