@@ -196,6 +196,7 @@ def test_a_full_disk_names_itself(tmp_path):
 MEASURE_MEMORY = """
 import sys
 from collections import Counter
+from pathlib import Path
 
 import psutil
 import tensorflow as tf
@@ -220,7 +221,8 @@ def texts():
 
 def encoded(corpus, vocabulary):
     for rows in batched(corpus, 1024):
-        yield {"word": vocabulary(tf.ragged.constant(rows))}, [0] * len(rows)
+        texts = tf.constant([" ".join(row) for row in rows])
+        yield {"word": vocabulary(tf.strings.split(texts))}, [0] * len(rows)
 
 corpus = TokenCorpus.write(folder / "tokens.txt", texts(), tf.strings.split)
 vocabulary = Vocabulary.fit(Counter(token for row in corpus for token in row))
