@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
@@ -111,6 +111,7 @@ def test_gamma_zero_is_cross_entropy() -> None:
     assert float(binary.total) == float(binary_cross_entropy([0, 1], [0.3, -2.0]).total)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-30, 30), st.booleans()), min_size=1, max_size=8))
 def test_two_classes_equal_the_binary_loss(rows: list[tuple[float, bool]]) -> None:
     """softmax([0, z]) is sigmoid(z), for the focal loss too."""
@@ -121,6 +122,7 @@ def test_two_classes_equal_the_binary_loss(rows: list[tuple[float, bool]]) -> No
     assert float(multi.total) == pytest.approx(float(binary.total), rel=1e-4, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 7), st.integers(0, 2**16))
 def test_sums_of_parts_are_the_sum_of_the_whole(cut: int, seed: int) -> None:
     """Ragged batches and replicas change nothing: totals and weights just add up."""

@@ -48,6 +48,7 @@ def tiny_text_config(*streams: str, **changes: Any) -> TextClassifierConfig:
         "embedding_dim": 6,
         "width": 8,
         "dropout": 0.1,
+        "token_dropout": 0.02,
         "spatial_dropout": 0.1,
         "num_buckets": 50,
         "num_heads": 2,
@@ -72,7 +73,12 @@ def text_entries() -> Mapping[str, Entry]:
         **{model: entry(model, "word") for model in text_classifier.BUILDERS},
         "fasttext of two streams": entry("fasttext", "word", "char"),
         "bilstm of two streams, two layers, every pooling": entry(
-            "bilstm", "word", "char", num_layers=2, pooling=("last", "mean", "max", "attention")
+            "bilstm",
+            "word",
+            "char",
+            num_layers=2,
+            ngrams={"char": (2, 3)},
+            pooling=("last", "mean", "max", "attention"),
         ),
     }
 

@@ -4,7 +4,15 @@ import keras
 import numpy as np
 import pytest
 
-from tfcamp.models.blocks import Contexts, EndStates, MaskedMax, MaskedMean, encoder_block, pool
+from tfcamp.models.blocks import (
+    Contexts,
+    EndStates,
+    MaskedMax,
+    MaskedMean,
+    TokenDropout,
+    encoder_block,
+    pool,
+)
 from tfcamp.models.masking import PaddingMask, ZeroPadding
 
 # Two rows of three steps, the second one step shorter; what stands at padding must not matter.
@@ -22,6 +30,20 @@ def test_zero_padding() -> None:
     zeroed = ZeroPadding()(STATES, mask=MASK)
     np.testing.assert_array_equal(zeroed[0], STATES[0])
     np.testing.assert_array_equal(zeroed[1], [[-4, -40], [-6, -80], [0, 0]])
+
+
+def test_token_dropout() -> None:
+    ids = np.full((100, 20), 7, np.int32)
+    ids[:, 15:] = 0
+    layer = TokenDropout(0.3, replacement=1, seed=0)
+    np.testing.assert_array_equal(layer(ids), ids)
+    dropped = layer(ids, training=True).numpy()
+    assert dropped.dtype == np.int32
+    assert set(np.unique(dropped[:, :15])) == {1, 7} and not dropped[:, 15:].any()
+    assert np.mean(dropped[:, :15] == 1) == pytest.approx(0.3, abs=0.04)
+    assert not np.array_equal(layer(ids, training=True), dropped)
+    # The trainer finds the seeds that a checkpoint needs among the layer's variables.
+    assert layer.seed_generator.state in layer.variables
 
 
 def test_mean() -> None:

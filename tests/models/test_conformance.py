@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -20,6 +21,12 @@ every_model = pytest.mark.parametrize("name", CATALOGUE)
 def built(name: str) -> tuple[Entry, keras.Model]:
     keras.utils.set_random_seed(7)
     return CATALOGUE[name], CATALOGUE[name].build()
+
+
+@cache
+def untrained(name: str) -> tuple[Entry, keras.Model]:
+    """One model for all tests that change nothing about it."""
+    return built(name)
 
 
 @pytest.fixture
@@ -50,7 +57,7 @@ def test_every_builder_is_in_the_catalogue() -> None:
 @every_model
 def test_outputs_are_float32_logits(name: str) -> None:
     """The loss takes logits: after a softmax each row would sum to one."""
-    entry, model = built(name)
+    entry, model = untrained(name)
     logits = model(entry.inputs).numpy()
     assert logits.dtype == np.float32
     assert not np.allclose(logits.sum(-1), 1.0, atol=0.1)
@@ -58,14 +65,14 @@ def test_outputs_are_float32_logits(name: str) -> None:
 
 @every_model
 def test_eager_equals_graph(name: str) -> None:
-    entry, model = built(name)
+    entry, model = untrained(name)
     graph = tf.function(lambda inputs: model(inputs, training=False))
     np.testing.assert_allclose(graph(entry.inputs), model(entry.inputs), rtol=1e-5, atol=1e-6)
 
 
 @every_model
 def test_every_trainable_variable_gets_a_gradient(name: str) -> None:
-    entry, model = built(name)
+    entry, model = untrained(name)
     _, gradients = loss_and_gradients(entry, model, training=False)
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         assert gradient is not None, variable.path
@@ -77,7 +84,7 @@ def test_every_trainable_variable_gets_a_gradient(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @every_model
 def test_saves_and_loads(name: str, tmp_path: Path) -> None:
-    entry, model = built(name)
+    entry, model = untrained(name)
     expected = model(entry.inputs).numpy()
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -130,7 +137,7 @@ def test_overfits_four_examples(name: str) -> None:
 @pytest.mark.slow
 @every_model
 def test_compiles_with_xla(name: str) -> None:
-    entry, model = built(name)
+    entry, model = untrained(name)
     forward = tf.function(lambda inputs: model(inputs, training=False), jit_compile=True)
     inputs = tf.nest.map_structure(tf.constant, entry.inputs)
     np.testing.assert_allclose(forward(inputs), model(inputs), rtol=1e-4, atol=1e-5)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.models.catalogue import TEXT_LABELS, TEXTS, tiny_text_config
 from tfcamp.losses import cross_entropy
+from tfcamp.models.ngrams import NGramBuckets
 from tfcamp.models.text_classifier import BUILDERS, TextClassifierConfig, build_text_classifier
 
 every_builder = pytest.mark.parametrize("model", BUILDERS)
@@ -41,7 +42,7 @@ def same_ids(streams: tuple[str, ...], ids: np.ndarray) -> dict[str, np.ndarray]
 rows_of_ids = st.lists(st.lists(st.integers(1, 11), max_size=6), min_size=1, max_size=4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(rows_of_ids, st.integers(1, 4))
 @every_builder
 def test_padding_changes_no_logit(model: str, rows: list[list[int]], padding: int) -> None:
@@ -55,6 +56,16 @@ def test_padding_changes_no_logit(model: str, rows: list[list[int]], padding: in
     np.testing.assert_allclose(padded, logits, rtol=1e-4, atol=1e-5)
     alone = classifier(same_ids(STREAMS, np.array([rows[0] or [0]], np.int32)))
     np.testing.assert_allclose(alone[0], logits[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["bilstm", "transformer"])
+def test_softmax_in_a_graph_of_unknown_shapes(model: str) -> None:
+    """As the exported signature does it, against NumPy on the eager model's logits."""
+    graph = compiled_model(model, *STREAMS)
+    served = tf.function(lambda ids: tf.nn.softmax(graph(same_ids(STREAMS, ids))))
+    exponents = np.exp(dynamic_model(model, *STREAMS)(same_ids(STREAMS, TEXTS)).numpy())
+    expected = exponents / exponents.sum(-1, keepdims=True)
+    np.testing.assert_allclose(served(tf.constant(TEXTS)), expected, rtol=1e-4)
 
 
 @every_builder
@@ -95,14 +106,16 @@ def test_embedding_gradients_are_row_sparse(model: str) -> None:
     """The optimizer updates only the rows of a batch; the padding's row is not among the moved."""
     classifier = dynamic_model(model, *STREAMS)
     with tf.GradientTape() as tape:
-        logits = classifier(same_ids(STREAMS, TEXTS[:3]), training=True)
+        logits = classifier(same_ids(STREAMS, TEXTS[:3]))
         loss = cross_entropy(TEXT_LABELS[:3], logits).total
     tables = {v.path: v for v in classifier.trainable_variables if "embeddings" in v.path}
-    assert len(tables) == (3 if model == "fasttext" else 2)
+    assert len(tables) == (3 if model in ("fasttext", "bilstm", "bigru") else 2)
     for path, gradient in tape.gradient(loss, tables).items():
         assert isinstance(gradient, tf.IndexedSlices), path
         dense = tf.convert_to_tensor(gradient).numpy()
-        assert not dense[0].any() and dense[2:].any(), path
+        assert dense[2:].any(), path
+        # Row 0 of the n-grams is no padding: it says that no n-gram starts here.
+        assert path.startswith("ngram") or not dense[0].any(), path
 
 
 @every_builder
@@ -118,7 +131,7 @@ def test_an_empty_text_has_a_gradient_without_nan(model: str) -> None:
 def test_recurrent_layers_get_masks_that_cudnn_accepts() -> None:
     """Contiguous True from the left, at least one of them."""
     model = dynamic_model("bilstm", "word")
-    mask = keras.Model(model.inputs, model.get_layer("padding_mask").output)({"word": TEXTS})
+    mask = keras.Model(model.inputs, model.get_layer("word_mask").output)({"word": TEXTS})
     mask = np.asarray(mask)
     assert mask[:, 0].all()
     assert (np.diff(mask.astype(int), axis=1) <= 0).all()
@@ -200,9 +213,10 @@ def test_bags_equal_numpy() -> None:
     np.testing.assert_allclose(bow({"word": TEXTS})[2], expected, rtol=1e-4, atol=1e-4)
 
     fasttext = dynamic_model("fasttext", "word")
-    buckets = fasttext.get_layer("word_ngrams")(TEXTS)[2].numpy()
-    buckets = buckets[buckets > 0]
-    assert len(buckets) == 3  # two pairs and one triple of three tokens
+    pairs, triples = (fasttext.get_layer(f"word_{n}grams")(TEXTS)[2].numpy() for n in (2, 3))
+    assert (pairs > 0).tolist() == [True, True, False, False, False]
+    assert (triples > 0).tolist() == [True, False, False, False, False]
+    buckets = [*pairs[:2], triples[0]]
     vectors = [
         *fasttext.get_layer("word_embedding").embeddings.numpy()[[7, 2, 3]],
         *fasttext.get_layer("ngram_embedding").embeddings.numpy()[buckets],
@@ -243,6 +257,47 @@ def test_spatial_dropout_drops_whole_channels() -> None:
     assert 0.3 < is_zero.mean() < 0.7
 
 
+@pytest.mark.parametrize("combine", ["sum", "concat"])
+def test_streams_and_ngrams_are_combined_at_each_position(combine) -> None:
+    config = tiny_text_config(*STREAMS, combine=combine, ngrams={"char": (2,)})
+    model = build_text_classifier("textcnn", config)
+    x = keras.Model(model.inputs, model.get_layer("embeddings").output)(same_ids(STREAMS, TEXTS))
+    words, chars = (model.get_layer(f"{s}_embedding").embeddings.numpy()[TEXTS] for s in STREAMS)
+    buckets = model.get_layer("char_2grams")(TEXTS).numpy()
+    pairs = model.get_layer("ngram_embedding").embeddings.numpy()[buckets]
+    parts = [words, chars, pairs]
+    expected = sum(parts) if combine == "sum" else np.concatenate(parts, axis=-1)
+    np.testing.assert_allclose(x, expected, atol=1e-6)
+
+
+def test_which_builders_choose_ngrams_for_themselves() -> None:
+    def sizes(model: str, **changes) -> dict[str, int]:
+        layers = build_text_classifier(model, tiny_text_config(*STREAMS, **changes)).layers
+        return {layer.name: layer.size for layer in layers if isinstance(layer, NGramBuckets)}
+
+    assert sizes("bilstm") == sizes("bigru") == {"char_2grams": 2}
+    assert sizes("bilstm", ngrams={}) == sizes("rcnn") == sizes("bow") == {}
+    assert set(sizes("fasttext")) == {f"{s}_{n}grams" for s in STREAMS for n in (2, 3)}
+    assert sizes("fasttext", ngrams={"word": (4,)}) == {"word_4grams": 4}
+
+
+def test_ngrams_never_seen_add_nothing() -> None:
+    model = build_text_classifier("bilstm", tiny_text_config("char"))
+    assert not model.get_layer("ngram_embedding").embeddings.numpy().any()
+    assert model.get_layer("char_embedding").embeddings.numpy().any()
+
+
+def test_token_dropout_hides_tokens_and_ngrams_in_training_only() -> None:
+    model = build_text_classifier("bow", tiny_text_config(token_dropout=0.5, ngrams={"word": (2,)}))
+    for name, hidden in (("word_dropout", 1), ("word_2grams_dropout", 0)):
+        part = keras.Model(model.inputs, model.get_layer(name).output)
+        ids = {"word": np.tile(TEXTS[:1], (50, 1))}
+        whole, thinned = part(ids).numpy(), part(ids, training=True).numpy()
+        changed = thinned != whole
+        assert 0.2 < changed.mean() < 0.7
+        assert (thinned[changed] == hidden).all()
+
+
 def test_length_is_static_where_given() -> None:
     assert build_text_classifier("bow", tiny_text_config(length=5)).inputs[0].shape == (None, 5)
     assert build_text_classifier("bow", tiny_text_config()).inputs[0].shape == (None, None)
@@ -260,6 +315,10 @@ def test_inputs_are_named_like_the_streams() -> None:
         (lambda: tiny_text_config(num_classes=0), "num_classes .* 0"),
         (lambda: tiny_text_config(length=0), "length .* 0"),
         (lambda: tiny_text_config(dropout=1.0), r"dropout .* 1\.0"),
+        (lambda: tiny_text_config(token_dropout=-0.1), r"token_dropout .* -0\.1"),
+        (lambda: tiny_text_config(ngrams={"char": (2,)}), r"some of \['word'\], got {'char'"),
+        (lambda: tiny_text_config(ngrams={"word": (0,)}), "positive lengths"),
+        (lambda: tiny_text_config(combine="mean"), "combine .* 'mean'"),
         (lambda: TextClassifierConfig(streams={}, num_classes=2), "streams"),
         (lambda: TextClassifierConfig(streams={"word": 1}, num_classes=2), "2 or more"),
         (lambda: build_text_classifier("bert", tiny_text_config()), "bow, .*, got 'bert'"),

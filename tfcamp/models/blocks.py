@@ -1,4 +1,4 @@
-"""Blocks that builders share: pooling, the contexts of a token, a Transformer encoder block."""
+"""Blocks that builders share: token dropout, pooling, contexts, a Transformer encoder block."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,34 @@ from keras import ops
 
 from tfcamp.models.attention import AdditiveAttentionPooling, MultiHeadAttention
 from tfcamp.models.masking import ExplicitMaskLayer
+
+
+@keras.saving.register_keras_serializable(package="tfcamp")
+class TokenDropout(keras.layers.Layer):
+    """Replaces a share of the ids by another one in training (Iyyer et al., 2015, sec. 3.2).
+
+    A model that has seen its words go missing leans less on single ones, and one that has met the
+    unknown id in training knows what to do with it later. Padding stays padding.
+    """
+
+    def __init__(self, rate: float, replacement: int, seed: int | None = None, **kwargs: Any):
+        """Takes the share in [0, 1), the id that takes the place, and the seed."""
+        super().__init__(**kwargs)
+        self.rate, self.replacement, self.seed = rate, replacement, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, ids: Any, training: bool = False) -> Any:
+        """Returns int32[B, T] of int32[B, T]."""
+        if not training or self.rate == 0:
+            return ids
+        draw = keras.random.uniform(ops.shape(ids), dtype="float32", seed=self.seed_generator)
+        dropped = ops.logical_and(draw < self.rate, ids != 0)
+        return ops.where(dropped, ops.cast(self.replacement, ids.dtype), ids)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what rebuilds the layer."""
+        config = {"rate": self.rate, "replacement": self.replacement, "seed": self.seed}
+        return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable(package="tfcamp")

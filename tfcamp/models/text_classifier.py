@@ -5,85 +5,22 @@ streams, ``int32[B, T]`` each, T >= 1, right-padded with id 0; its output is log
 under every precision policy, with no softmax: the loss takes logits.
 
 Two streams, ``{"word": ..., "char": ...}``, are aligned over characters: ``word[b, t]`` is the word
-in which character t stands, and the embeddings of both are concatenated at each position.
+in which character t stands, and the embeddings of both are added, or concatenated, at each
+position. Embeddings of hashed n-grams may join them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfcamp.models.blocks import (
-    Contexts,
-    MaskedMax,
-    MaskedMean,
-    encoder_block,
-    pool,
-)
-from tfcamp.models.masking import PaddingMask, ZeroPadding
-from tfcamp.models.ngrams import NGramBuckets
+from tfcamp.models.blocks import Contexts, MaskedMax, MaskedMean, encoder_block, pool
+from tfcamp.models.masking import ZeroPadding
 from tfcamp.models.positions import SinusoidalPositions
+from tfcamp.models.text_embedding import TextClassifierConfig, embed, look_up, text_inputs
 
-
-@dataclass(frozen=True)
-class TextClassifierConfig:
-    """What a text classifier is built from.
-
-    Attributes:
-      streams: vocabulary size of each input, by name; ids 0 (padding) and 1 (unknown) included.
-      num_classes: number of classes, C.
-      length: tokens a row, T, where it is fixed (as XLA and TPUs need it), or None.
-      embedding_dim: width of each stream's embedding.
-      width: units of each direction of an RNN; filters of each size of a CNN; width of a
-        Transformer, a multiple of num_heads and even.
-      num_layers: recurrent layers or Transformer blocks; None for 1 and 2.
-      pooling: how bilstm, bigru and transformer turn T states into one: any of "last" (RNNs only),
-        "mean", "max" and "attention", concatenated; None for the builder's own choice.
-      dropout: share dropped before the classifier.
-      layer_dropout: share dropped between recurrent layers and inside Transformer blocks.
-      spatial_dropout: share of embedding channels dropped from a whole row (Tompson et al., 2015).
-      train_embeddings: False freezes the embeddings of the streams as they start; meant for given
-        vectors. The n-gram table of fasttext is always trained.
-      kernel_sizes: filter lengths of textcnn, in tokens.
-      ngram_sizes: lengths of fasttext's hashed n-grams, in tokens of each stream.
-      num_buckets: rows of fasttext's table of hashed n-grams.
-      num_heads: attention heads of transformer.
-      use_cudnn: whether RNNs may use cuDNN's kernels on a GPU. Those do not compile with XLA: set
-        it to False for ``jit_compile=True`` on a GPU. Nothing changes on a CPU.
-    """
-
-    streams: Mapping[str, int]
-    num_classes: int
-    length: int | None = None
-    embedding_dim: int = 128
-    width: int = 128
-    num_layers: int | None = None
-    pooling: Sequence[str] | None = None
-    dropout: float = 0.5
-    layer_dropout: float = 0.1
-    spatial_dropout: float = 0.2
-    train_embeddings: bool = True
-    kernel_sizes: Sequence[int] = (2, 3, 4)
-    ngram_sizes: Sequence[int] = (2, 3)
-    num_buckets: int = 100_000
-    num_heads: int = 4
-    use_cudnn: bool = True
-
-    def __post_init__(self):
-        """Raises ValueError where a model would fail late or silently."""
-        if not self.streams or min(self.streams.values()) < 2:
-            raise ValueError(f"streams need names and sizes of 2 or more, got {self.streams}")
-        for name in ("num_classes", "embedding_dim", "width", "num_heads", "num_buckets"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("length", "num_layers"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1 or None, got {getattr(self, name)}")
-        for name in ("dropout", "layer_dropout", "spatial_dropout"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+__all__ = ["BUILDERS", "TextClassifierConfig", "build_text_classifier"]
 
 
 def build_bow(config: TextClassifierConfig) -> keras.Model:
@@ -91,9 +28,9 @@ def build_bow(config: TextClassifierConfig) -> keras.Model:
 
     This is the deep averaging network of Iyyer et al. (2015), eq. 1-2, without hidden layers.
     """
-    inputs = _inputs(config)
-    mean = MaskedMean(name="mean")(_embed(config, inputs), mask=_mask(inputs))
-    return _classifier(config, inputs, mean, "bow")
+    inputs = text_inputs(config)
+    x, mask = embed(config, inputs)
+    return _classifier(config, inputs, MaskedMean(name="mean")(x, mask=mask), "bow")
 
 
 def build_fasttext(config: TextClassifierConfig) -> keras.Model:
@@ -103,18 +40,14 @@ def build_fasttext(config: TextClassifierConfig) -> keras.Model:
     their number. A character stream gives character n-grams, a word stream word n-grams; all share
     one table, as they do in the paper.
     """
-    inputs = _inputs(config)
-    table = keras.layers.Embedding(
-        config.num_buckets + 1, config.embedding_dim, dtype="float32", name="ngram_embedding"
-    )
-    features, masks = [], []
-    for stream, ids in inputs.items():
-        buckets = NGramBuckets(config.ngram_sizes, config.num_buckets, name=f"{stream}_ngrams")(ids)
-        features += [_embedding(config, stream)(ids), table(buckets)]
-        masks += [PaddingMask(name=f"{stream}_mask")(ids), buckets != 0]
-    x = keras.layers.Concatenate(axis=1, name="features")(features)
+    inputs = text_inputs(config)
+    ngrams = {stream: (2, 3) for stream in inputs} if config.ngrams is None else config.ngrams
+    features, masks = zip(*look_up(config, inputs, ngrams), strict=True)
+    x, mask = features[0], masks[0]
+    if len(features) > 1:
+        x = keras.layers.Concatenate(axis=1, name="features")(features)
+        mask = keras.layers.Concatenate(axis=1, name="feature_mask")(masks)
     x = keras.layers.SpatialDropout1D(config.spatial_dropout, name="spatial_dropout")(x)
-    mask = keras.layers.Concatenate(axis=1, name="feature_mask")(masks)
     return _classifier(config, inputs, MaskedMean(name="mean")(x, mask=mask), "fasttext")
 
 
@@ -124,9 +57,9 @@ def build_textcnn(config: TextClassifierConfig) -> keras.Model:
     c_t = relu(w . x_(t:t+h-1) + b), then the maximum over t. Filters may reach over both ends of
     the text, where they see zeros, so a text shorter than a filter has features too.
     """
-    inputs = _inputs(config)
-    mask = _mask(inputs)
-    x = ZeroPadding(name="zero_padding")(_embed(config, inputs), mask=mask)
+    inputs = text_inputs(config)
+    x, mask = embed(config, inputs)
+    x = ZeroPadding(name="zero_padding")(x, mask=mask)
     maxima = []
     for size in config.kernel_sizes:
         convolution = keras.layers.Conv1D(
@@ -138,7 +71,7 @@ def build_textcnn(config: TextClassifierConfig) -> keras.Model:
 
 
 def build_bilstm(config: TextClassifierConfig) -> keras.Model:
-    """Builds a bidirectional LSTM whose states are pooled by their maximum, or as configured.
+    """Builds a bidirectional LSTM whose states are pooled by maximum and mean, or as configured.
 
     LSTM of Hochreiter and Schmidhuber (1997) with the forget gates of Gers et al. (2000), read in
     both directions (Graves and Schmidhuber, 2005); max pooling as in Conneau et al. (2017), sec.
@@ -146,7 +79,7 @@ def build_bilstm(config: TextClassifierConfig) -> keras.Model:
 
         c_t = sigmoid(f) c_(t-1) + sigmoid(i) tanh(g)        h_t = sigmoid(o) tanh(c_t)
     """
-    return _recurrent_classifier(config, keras.layers.LSTM, config.pooling or ("max",), "bilstm")
+    return _recurrent_classifier(config, keras.layers.LSTM, "bilstm")
 
 
 def build_bigru(config: TextClassifierConfig) -> keras.Model:
@@ -157,7 +90,7 @@ def build_bigru(config: TextClassifierConfig) -> keras.Model:
     with the update gate z and the reset gate r, each a sigmoid of W x_t + U h_(t-1) + b. Resetting
     after the product with U is cuDNN's variant.
     """
-    return _recurrent_classifier(config, keras.layers.GRU, config.pooling or ("max",), "bigru")
+    return _recurrent_classifier(config, keras.layers.GRU, "bigru")
 
 
 def build_rnn_attention(config: TextClassifierConfig) -> keras.Model:
@@ -165,7 +98,12 @@ def build_rnn_attention(config: TextClassifierConfig) -> keras.Model:
 
     For its equation see `AdditiveAttentionPooling`.
     """
-    return _recurrent_classifier(config, keras.layers.LSTM, ("attention",), "rnn_attention")
+    inputs = text_inputs(config)
+    x, mask = embed(config, inputs)
+    x = pool(
+        _recurrent(config, keras.layers.LSTM, x, mask), mask, ("attention",), width=config.width
+    )
+    return _classifier(config, inputs, x, "rnn_attention")
 
 
 def build_rcnn(config: TextClassifierConfig) -> keras.Model:
@@ -175,9 +113,8 @@ def build_rcnn(config: TextClassifierConfig) -> keras.Model:
     features are the maximum over t. The contexts come from an LSTM in each direction instead of
     the paper's plain recurrence; with more than one layer, the upper ones read both sides.
     """
-    inputs = _inputs(config)
-    mask = _mask(inputs)
-    x = _embed(config, inputs)
+    inputs = text_inputs(config)
+    x, mask = embed(config, inputs)
     left, right = Contexts(name="contexts")(_recurrent(config, keras.layers.LSTM, x, mask))
     x = keras.layers.Concatenate(name="in_context")([left, x, right])
     x = keras.layers.Dense(config.width, activation="tanh", name="latent")(x)
@@ -198,9 +135,9 @@ def build_transformer(config: TextClassifierConfig) -> keras.Model:
     kinds = config.pooling or ("mean",)
     if "last" in kinds:
         raise ValueError(f"a transformer has no last state to pool, got pooling={tuple(kinds)}")
-    inputs = _inputs(config)
-    mask = _mask(inputs)
-    x = keras.layers.Dense(config.width, name="projection")(_embed(config, inputs))
+    inputs = text_inputs(config)
+    x, mask = embed(config, inputs)
+    x = keras.layers.Dense(config.width, name="projection")(x)
     x = keras.layers.LayerNormalization(epsilon=1e-6, name="embedding_norm")(x)
     x = SinusoidalPositions(name="positions")(x)
     for i in range(config.num_layers or 2):
@@ -265,36 +202,6 @@ def build_text_classifier(
     return built
 
 
-def _inputs(config: TextClassifierConfig) -> dict[str, Any]:
-    return {
-        stream: keras.Input((config.length,), dtype="int32", name=stream)
-        for stream in config.streams
-    }
-
-
-def _mask(inputs: Mapping[str, Any]) -> Any:
-    """Finds the real positions; aligned streams are padded alike, so the first one will do."""
-    return PaddingMask(name="padding_mask")(next(iter(inputs.values())))
-
-
-def _embedding(config: TextClassifierConfig, stream: str) -> keras.layers.Layer:
-    return keras.layers.Embedding(
-        config.streams[stream],
-        config.embedding_dim,
-        # Under a mixed policy Keras would cast the whole table in every step; so only rows are.
-        dtype="float32",
-        trainable=config.train_embeddings,
-        name=f"{stream}_embedding",
-    )
-
-
-def _embed(config: TextClassifierConfig, inputs: Mapping[str, Any]) -> Any:
-    """Looks the streams up, float[B, T, embedding_dim * streams]."""
-    streams = [_embedding(config, stream)(ids) for stream, ids in inputs.items()]
-    x = keras.layers.Concatenate(name="embeddings")(streams) if len(streams) > 1 else streams[0]
-    return keras.layers.SpatialDropout1D(config.spatial_dropout, name="spatial_dropout")(x)
-
-
 def _recurrent(config: TextClassifierConfig, cell: Any, x: Any, mask: Any) -> Any:
     """Runs bidirectional recurrent layers, float[B, T, 2 * width], zero at padding.
 
@@ -310,13 +217,13 @@ def _recurrent(config: TextClassifierConfig, cell: Any, x: Any, mask: Any) -> An
     return x
 
 
-def _recurrent_classifier(
-    config: TextClassifierConfig, cell: Any, kinds: Sequence[str], name: str
-) -> keras.Model:
-    inputs = _inputs(config)
-    mask = _mask(inputs)
-    x = _recurrent(config, cell, _embed(config, inputs), mask)
-    return _classifier(config, inputs, pool(x, mask, kinds, width=config.width), name)
+def _recurrent_classifier(config: TextClassifierConfig, cell: Any, name: str) -> keras.Model:
+    inputs = text_inputs(config)
+    pairs = {"char": (2,)} if "char" in config.streams else {}
+    x, mask = embed(config, inputs, default_ngrams=pairs)
+    x = _recurrent(config, cell, x, mask)
+    x = pool(x, mask, config.pooling or ("max", "mean"), width=config.width)
+    return _classifier(config, inputs, x, name)
 
 
 def _classifier(
