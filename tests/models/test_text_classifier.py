@@ -275,7 +275,7 @@ def test_which_builders_choose_ngrams_for_themselves() -> None:
         layers = build_text_classifier(model, tiny_text_config(*STREAMS, **changes)).layers
         return {layer.name: layer.size for layer in layers if isinstance(layer, NGramBuckets)}
 
-    assert sizes("bilstm") == sizes("bigru") == {"char_2grams": 2}
+    assert sizes("bilstm") == sizes("bigru") == {"char_2grams": 2, "char_3grams": 3}
     assert sizes("bilstm", ngrams={}) == sizes("rcnn") == sizes("bow") == {}
     assert set(sizes("fasttext")) == {f"{s}_{n}grams" for s in STREAMS for n in (2, 3)}
     assert sizes("fasttext", ngrams={"word": (4,)}) == {"word_4grams": 4}

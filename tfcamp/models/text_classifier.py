@@ -219,8 +219,8 @@ def _recurrent(config: TextClassifierConfig, cell: Any, x: Any, mask: Any) -> An
 
 def _recurrent_classifier(config: TextClassifierConfig, cell: Any, name: str) -> keras.Model:
     inputs = text_inputs(config)
-    pairs = {"char": (2,)} if "char" in config.streams else {}
-    x, mask = embed(config, inputs, default_ngrams=pairs)
+    ngrams = {"char": (2, 3)} if "char" in config.streams else {}
+    x, mask = embed(config, inputs, default_ngrams=ngrams)
     x = _recurrent(config, cell, x, mask)
     x = pool(x, mask, config.pooling or ("max", "mean"), width=config.width)
     return _classifier(config, inputs, x, name)

@@ -27,8 +27,8 @@ class TextClassifierConfig:
       pooling: how bilstm, bigru and transformer turn T states into one: any of "last" (RNNs only),
         "mean", "max" and "attention", concatenated; None for max and mean, transformer: mean.
       ngrams: lengths of the hashed n-grams, in tokens, that are embedded beside the tokens of a
-        stream, by stream. None for 2 and 3 of every stream with fasttext, 2 of a stream "char" with
-        bilstm and bigru, none with the others.
+        stream, by stream. None for 2 and 3 of every stream with fasttext, 2 and 3 of a stream
+        "char" with bilstm and bigru, none with the others.
       num_buckets: rows of the table of hashed n-grams.
       combine: "sum" adds up the embeddings at a position, which makes the recurrent layer narrower
         and faster; "concat" sets them side by side.
