@@ -10,6 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from tfcamp.errors import UserError
 from tfcamp.training.trainer import Progress
 
 
@@ -129,12 +130,23 @@ class TensorBoard:
 
     def __init__(self, folder: Path) -> None:
         """Opens an event file in the folder."""
+        self._folder = folder
         self._writer = tf.summary.create_file_writer(str(folder))
 
     def append(self, record: Mapping[str, float]) -> None:
-        """Writes each number of a record that has a ``step``."""
-        with self._writer.as_default(step=int(record["step"])):
-            for name, value in record.items():
-                if name != "step":
-                    tf.summary.scalar(name, value)
-        self._writer.flush()
+        """Writes each number of a record that has a ``step``.
+
+        Raises:
+          UserError: the disk refuses.
+        """
+        try:
+            with self._writer.as_default(step=int(record["step"])):
+                for name, value in record.items():
+                    if name != "step":
+                        tf.summary.scalar(name, value)
+            self._writer.flush()
+        except tf.errors.OpError as error:  # TensorFlow writes by itself: no OSError
+            raise UserError(
+                f"{self._folder}: TensorBoard's events cannot be written: is the disk full or "
+                "read-only? give the same command again once it is not"
+            ) from error
