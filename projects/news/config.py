@@ -128,6 +128,9 @@ class NewsConfig:
         for name in (*at_least_one, "vectors_epochs", "vectors_workers"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 1, "at least 1")
+        self._require("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32")
+        fits = self.model != "transformer" or self.width % 4 == 0
+        self._require("width", fits, "a multiple of 4, because the transformer has 4 heads")
         self._require("vocabulary_size", self.vocabulary_size >= 3, "at least 3")
         self._require("learning_rate", self.learning_rate > 0, "a number above 0")
         self._require("focal_gamma", self.focal_gamma >= 0, "at least 0")

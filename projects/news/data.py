@@ -1,7 +1,7 @@
 """From rows to what the model reads: tokens, vocabulary, word vectors, packed ids.
 
-Everything is fitted on the training split only, and kept in ``RUN/data``: a run that goes on, and
-whoever wants to look, finds it there.
+Everything is fitted on the training split only, and kept in ``RUN/data`` for whoever wants to look.
+A run that goes on fits it anew, which gives the same: the rows are compared by their hash.
 """
 
 from collections import Counter
@@ -24,6 +24,7 @@ from tfcamp.text import (
     TokenCorpus,
     Vocabulary,
     WhitespaceSplitter,
+    WordVectors,
     load_word_vectors,
     train_word_vectors,
 )
@@ -58,7 +59,10 @@ def prepare(config: NewsConfig, run: Run) -> NewsData:
 
     Args:
       config: the options.
-      run: the files are written to its folder, and read from there when they are complete.
+      run: the files are written to its folder.
+
+    Raises:
+      UserError: a file cannot be used, or is not what the run began with.
     """
     dataset = load_text_dataset(config.dataset, data_dir=config.data_dir, seed=config.seed)
     for note in dataset.notes:
@@ -69,6 +73,7 @@ def prepare(config: NewsConfig, run: Run) -> NewsData:
     )
     folder = run.folder / "data"
     folder.mkdir(exist_ok=True)
+    _compare_rows(folder / "dataset.sha256", dataset, run)
     tokenizer = build_tokenizer(config, pretokenized=dataset.pretokenized)
 
     texts = (row.text for row in dataset.train)
@@ -85,7 +90,8 @@ def prepare(config: NewsConfig, run: Run) -> NewsData:
     for name, vocabulary in vocabularies.items():
         listing = "".join(f"{token}\n" for token in vocabulary.tokens)
         (folder / f"vocabulary.{name}.txt").write_text(listing, "utf-8")
-        run.say(f"{name}: a vocabulary of {len(vocabulary):,} of {len(counts[name]):,} tokens")
+        known = len(vocabulary) - 2  # without padding and unknown
+        run.say(f"{name}: a vocabulary of {known:,} of {len(counts[name]):,} tokens")
 
     embeddings = None
     if config.vectors != "none":
@@ -148,6 +154,16 @@ def evaluation_stream(config: NewsConfig, examples: PackedExamples) -> BatchStre
     )
 
 
+def _compare_rows(path: Path, dataset: TextDataset, run: Run) -> None:
+    if not path.exists():
+        path.write_text(dataset.sha256, "utf-8")
+    elif path.read_text("utf-8") != dataset.sha256:
+        raise UserError(
+            f"--run-dir {run.folder} holds a run on other rows: {dataset.name} has changed since; "
+            "bring its files back, or name another --run-dir"
+        )
+
+
 def _encoded(split: TextSplit, encoder: TextEncoder) -> Iterator[tuple[dict, list[int]]]:
     for rows in batched(split, ROWS_PER_BATCH):
         yield encoder.encode([row.text for row in rows]), [row.label for row in rows]
@@ -161,7 +177,10 @@ def _word_vectors(
     vocabulary: Vocabulary,
     counts: Mapping[str, int],
 ) -> np.ndarray:
-    if config.vectors in ("cbow", "skipgram"):
+    kept = run.folder / "data" / f"vectors.{stream}.npz"
+    if kept.exists():  # training them is the slowest part of going on
+        vectors = WordVectors.load(kept)
+    elif config.vectors in ("cbow", "skipgram"):
         vectors = train_word_vectors(
             corpus,
             size=config.embedding_dim,
@@ -179,6 +198,7 @@ def _word_vectors(
                 f"--vectors {config.vectors} are {vectors.size} wide: give --embedding-dim "
                 f"{vectors.size}"
             )
+    vectors.save(kept)
     matrix, coverage = vectors.matrix(vocabulary.tokens, seed=config.seed, counts=counts)
     run.say(f"{stream} vectors: {coverage}")
     return matrix
@@ -189,8 +209,8 @@ def _stop_words(path: Path | None) -> list[str]:
         return []
     try:
         return path.read_text("utf-8-sig").split()
-    except FileNotFoundError:
-        raise UserError(f"--stop-words {path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"--stop-words {path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(
             f"--stop-words {path}: byte {error.start} is not UTF-8; is it gb18030? then convert "

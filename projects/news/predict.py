@@ -5,6 +5,7 @@ python projects/news/predict.py --file headlines.txt --json
 cat headlines.txt | python projects/news/predict.py
 """
 
+import codecs
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -72,11 +73,16 @@ def _lines(config: PredictConfig) -> Iterable[bytes]:
         if not config.file.is_file():
             raise UserError(f"--file {config.file}: no such file")
         with open(config.file, "rb") as file:
-            yield from (line.rstrip(b"\r\n") for line in file)
+            yield from _tidy(file)
     else:
         if sys.stdin.isatty():
             print("type headlines, one a line; Ctrl-D ends", file=sys.stderr)
-        yield from (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+        yield from _tidy(sys.stdin.buffer)
+
+
+def _tidy(lines: Iterable[bytes]) -> Iterator[bytes]:
+    # Windows begins a file with a byte order mark and ends a line with two characters.
+    return (line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n") for line in lines)
 
 
 if __name__ == "__main__":

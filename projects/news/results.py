@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -89,14 +90,27 @@ def write_results(
     )
     for name, evaluation in evaluations.items():
         if evaluation.report is None:
-            path = run.folder / "submission.csv"
-            write_submission(path, evaluation.predictions)
-            run.say(f"{name} has no labels: predictions for the competition are in {path}")
+            path = _write_predictions(run, config, data, evaluation)
+            run.say(f"{name} has no labels: the predictions are in {path}")
     run.finish(metrics)
     for line in _table(splits):
         run.say(line)
     run.say(f"report      {run.folder / 'report.html'}")
     run.say(f"SavedModel  {facts['saved_model']}")
+
+
+def _write_predictions(
+    run: Run, config: NewsConfig, data: NewsData, evaluation: Evaluation
+) -> Path:
+    """Writes the competition's submission file, or else one class name a line."""
+    if config.dataset == "tianchi_news":
+        path = run.folder / "submission.csv"
+        write_submission(path, evaluation.predictions)
+    else:
+        path = run.folder / "predictions.txt"
+        names = (data.dataset.classes[number] for number in evaluation.predictions)
+        path.write_text("".join(f"{name}\n" for name in names), "utf-8")
+    return path
 
 
 def _figures(
@@ -109,27 +123,38 @@ def _figures(
 ) -> dict[str, Figure]:
     assert shown.report is not None
     report = shown.report
-    return {
+    figures = {
         "learning_curves": learning_curves(history, best_step=best_step),
         "confusion_matrix": confusion_matrix(report.confusion, data.dataset.classes),
         "calibration": calibration(report.calibration, error=report.expected_calibration_error),
-        "word_map": _word_map(config, data, model),
     }
+    words = _words_to_map(data)
+    if words:
+        figures["word_map"] = _word_map(config, data, model, words)
+    return figures
 
 
-def _word_map(config: NewsConfig, data: NewsData, model: keras.Model) -> Figure:
-    """Draws the most frequent words, coloured by the class that they speak for most."""
+def _words_to_map(data: NewsData) -> list[int]:
+    """Returns the ids of the most frequent words, or of the characters where there are no words."""
     stream = data.train.streams[0]
     tokens = data.encoder.vocabularies[stream].tokens
-    frequent = [i for i, token in enumerate(tokens) if i > 1 and len(token) > (stream == "word")]
-    frequent = np.array(frequent[:WORDS_ON_MAP])
+    long = [i for i, token in enumerate(tokens) if i > 1 and len(token) > (stream == "word")]
+    return long[:WORDS_ON_MAP]
+
+
+def _word_map(
+    config: NewsConfig, data: NewsData, model: keras.Model, words: Sequence[int]
+) -> Figure:
+    """Draws words, given by their ids, coloured by the class that they speak for most."""
+    stream = data.train.streams[0]
+    tokens = data.encoder.vocabularies[stream].tokens
     counts = np.zeros((len(data.dataset.classes), len(tokens)))
     for inputs, labels, _ in evaluation_stream(config, data.train).batches(num_epochs=1):
         np.add.at(counts, (labels[:, None], inputs[stream]), 1)
-    shares = counts[:, frequent] / np.maximum(counts[:, 2:].sum(axis=1, keepdims=True), 1)
+    shares = counts[:, words] / np.maximum(counts[:, 2:].sum(axis=1, keepdims=True), 1)
     return word_map(
-        [tokens[i] for i in frequent],
-        model.get_layer(f"{stream}_embedding").embeddings.numpy()[frequent],
+        [tokens[i] for i in words],
+        model.get_layer(f"{stream}_embedding").embeddings.numpy()[words],
         [data.dataset.classes[i] for i in shares.argmax(axis=0)],
     )
 
@@ -140,7 +165,7 @@ def _sections(figures: Mapping[str, Figure], shown: Evaluation) -> list[Section]
         (mistake.text, mistake.label, mistake.predicted, mistake.probability)
         for mistake in shown.mistakes
     ]
-    return [
+    sections = [
         Section(
             "Learning curves",
             "The dashed line marks the weights that were kept: the best on the dev split.",
@@ -167,12 +192,11 @@ def _sections(figures: Mapping[str, Figure], shown: Evaluation) -> list[Section]
             "Read these first: half of them are hard, and some are wrong labels.",
             table=Table(["text", "true", "predicted", "probability"], mistakes),
         ),
-        Section(
-            "Map of words",
-            "Frequent words by the vectors that training left them with; near means alike.",
-            figure_svg(figures["word_map"]),
-        ),
     ]
+    if "word_map" in figures:
+        text = "Frequent words by the vectors that training left them with; near means alike."
+        sections.append(Section("Map of words", text, figure_svg(figures["word_map"])))
+    return sections
 
 
 def _table(splits: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -6,6 +6,7 @@ python projects/news/train.py --dataset my.tsv                   your own rows
 python projects/news/train.py --help                             every option
 """
 
+import contextlib
 import functools
 
 import keras
@@ -18,6 +19,7 @@ from projects.news.evaluate import evaluate
 from projects.news.results import write_results
 from tfcamp.cli import run_project
 from tfcamp.export.saved_model import (
+    check_export_folder,
     export_text_classifier,
     load_text_classifier,
     round_embeddings,
@@ -37,6 +39,8 @@ from tfcamp.training.trainer import Trainer, weights_sha256
 def main(config: NewsConfig) -> None:
     """Train a Chinese news classifier, measure it and export it."""
     # 1. The run folder: a new one, or one that an earlier process left unfinished.
+    if config.export_dir is not None:
+        check_export_folder(config.export_dir)
     run = Run.open(config, "news", may_differ=MAY_DIFFER)
     if run.metrics is not None and run.metrics["epochs_asked"] >= (config.epochs or 0):
         run.say(f"{run.folder} holds a finished run; ask for more --epochs to go on")
@@ -90,34 +94,37 @@ def main(config: NewsConfig) -> None:
     history = History(run.folder / "history.jsonl")
     history.rewind(trainer.step)
     board = TensorBoard(run.folder / "tensorboard")
-    bar = ProgressBar()
-    for progress in trainer.epochs(
-        train_batches, epochs, max_steps=config.max_steps, observers=[bar]
-    ):
-        dev = ClassificationMetrics(data.dataset.classes)
-        dev.update(data.dev.labels, softmax(trainer.predict(dev_batches), axis=-1))
-        scores = dev.result().scalars()
-        record = {
-            "step": progress.step,
-            "epoch": progress.epoch,
-            "train_loss": progress.loss,
-            "learning_rate": progress.learning_rate,
-            "examples_per_second": progress.examples_per_second,
-            **{f"dev_{name}": value for name, value in scores.items()},
-        }
-        history.append(record)
-        board.append(record)
-        if stopping.update(scores[config.stop_on]):
-            trainer.save_best()
-        trainer.save()
-        run.say(
-            f"epoch {progress.epoch}: training loss {progress.loss:.4f}, dev loss "
-            f"{scores['loss']:.4f}, dev accuracy {scores['accuracy']:.4f}"
-        )
-        if stopping.should_stop:
-            run.say(f"no better dev {config.stop_on} for {config.patience} epochs: stopped")
-            break
-    bar.close()
+    stopped = f"no better dev {config.stop_on} for {config.patience} epochs: stopped"
+    if stopping.should_stop:
+        run.say(f"{stopped} before; a larger --patience goes on")
+    num_epochs = 0 if stopping.should_stop else epochs
+    with contextlib.closing(ProgressBar()) as bar:
+        for progress in trainer.epochs(
+            train_batches, num_epochs, max_steps=config.max_steps, observers=[bar]
+        ):
+            dev = ClassificationMetrics(data.dataset.classes)
+            dev.update(data.dev.labels, softmax(trainer.predict(dev_batches), axis=-1))
+            scores = dev.result().scalars()
+            record = {
+                "step": progress.step,
+                "epoch": progress.epoch,
+                "train_loss": progress.loss,
+                "learning_rate": progress.learning_rate,
+                "examples_per_second": progress.examples_per_second,
+                **{f"dev_{name}": value for name, value in scores.items()},
+            }
+            history.append(record)
+            board.append(record)
+            if stopping.update(scores[config.stop_on]):
+                trainer.save_best()
+            trainer.save()
+            run.say(
+                f"epoch {progress.epoch}: training loss {progress.loss:.4f}, dev loss "
+                f"{scores['loss']:.4f}, dev accuracy {scores['accuracy']:.4f}"
+            )
+            if stopping.should_stop:
+                run.say(stopped)
+                break
 
     # 5. The best model is exported, and measured as it will be served: raw text in.
     best_step = trainer.restore_best()
