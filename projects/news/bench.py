@@ -129,7 +129,7 @@ def _our_loop(
     batches = iter(stream.dataset())
 
     def run() -> float:
-        trainer.advance(batches, steps)
+        trainer.advance(batches, steps, stream.steps_per_epoch)
         return steps * BATCH
 
     return run

@@ -169,7 +169,7 @@ class Trainer:
         first_step, started = self.step, time.monotonic()
         saved = started
         while self.step < end:
-            self._advance(batches, min(self.steps_per_call, end - self.step), per_epoch)
+            self.advance(batches, min(self.steps_per_call, end - self.step), per_epoch)
             now = time.monotonic()
             yield Progress(
                 step=self.step,
@@ -236,8 +236,15 @@ class Trainer:
         )
 
     def restore_best(self) -> int:
-        """Loads the best weights and returns the step at which they were kept."""
-        arrays, state = read_checkpoint(self.checkpoints.best_path)
+        """Loads the best weights and returns the step at which they were kept.
+
+        Raises:
+          UserError: their file is missing or damaged.
+        """
+        try:
+            arrays, state = read_checkpoint(self.checkpoints.best_path)
+        except ValueError as error:
+            raise UserError(f"{error}; train again in another --run-dir") from error
         _assign(self.model.weights, arrays)
         return state["step"]
 
@@ -262,12 +269,22 @@ class Trainer:
         inputs, _, weights = next(batches)
         return tf.boolean_mask(self.model(inputs, training=False), weights > 0)
 
-    def _advance(self, batches, num_steps: int, per_epoch: int) -> None:
+    def advance(self, batches: Iterator, num_steps: int, steps_per_epoch: int) -> None:
+        """Takes steps in one compiled call.
+
+        Args:
+          batches: an iterator over ``BatchStream.dataset``.
+          num_steps: how many.
+          steps_per_epoch: only to name the batch when something is wrong.
+
+        Raises:
+          UserError: the loss is not finite.
+        """
         # A Python number would trace the function anew for each value.
         loss, taken = self._run_steps(batches, tf.constant(num_steps))
         self.step += int(taken)
         if not np.isfinite(loss.total):
-            epoch, batch = divmod(self.step - 1, per_epoch)
+            epoch, batch = divmod(self.step - 1, steps_per_epoch)
             self._refuse(
                 f"the loss is {float(loss.total)} at step {self.step} (epoch {epoch + 1}, batch "
                 f"{batch + 1})"
