@@ -98,7 +98,7 @@ def _random_stream(folder: Path) -> BatchStream:
     # Frequencies of words fall like 1 / rank.
     ids = np.minimum(random.zipf(1.2, (NUM_ROWS, LENGTH)) + 1, VOCABULARY - 1).astype(np.int32)
     ragged = tf.RaggedTensor.from_uniform_row_length(ids.reshape(-1), LENGTH)
-    labels = random.integers(0, CLASSES, NUM_ROWS)
+    labels = random.integers(0, CLASSES, NUM_ROWS).tolist()
     examples = PackedExamples.write(folder / "rows", ["word"], [({"word": ragged}, labels)])
     return BatchStream(examples, BATCH, seed=0, max_length=LENGTH)
 

@@ -1,12 +1,15 @@
 """Measures an exported news classifier: what is measured is what is shipped.
 
     python projects/news/evaluate.py --saved-model RUN/saved_model --dataset thucnews --data-dir DIR
+    python projects/news/evaluate.py --saved-model A/saved_model B/saved_model …
 
-Prints a table for people and, last, one line of JSON for programs.
+Several models answer together: their probabilities are averaged. Prints a table for people and,
+last, one line of JSON for programs.
 """
 
 import heapq
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -28,8 +31,8 @@ ROWS_PER_BATCH = 512
 class EvaluateConfig:
     """Options of ``evaluate.py``."""
 
-    saved_model: Path = DEFAULT_MODEL
-    """The folder of a SavedModel."""
+    saved_model: tuple[Path, ...] = (DEFAULT_MODEL,)
+    """The folder of a SavedModel; several answer with the mean of their probabilities."""
     dataset: str = "sample"
     """As in train.py: sample, thucnews, tianchi_news, or a path to your own rows."""
     data_dir: Path | None = None
@@ -49,6 +52,26 @@ class Mistake(NamedTuple):
     predicted: str
 
 
+class Ensemble:
+    """Several served models with the same classes as one: the mean of their probabilities."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        """Loads the models.
+
+        Raises:
+          UserError: one cannot be loaded, or has other classes than the first.
+        """
+        self._models = [load_text_classifier(folder) for folder in folders]
+        self.classes = self._models[0].classes
+        for folder, model in zip(folders, self._models, strict=True):
+            if model.classes != self.classes:
+                raise UserError(f"{folder} has other classes than {folders[0]}")
+
+    def __call__(self, texts: Sequence[str | bytes]) -> np.ndarray:
+        """Returns the probabilities float32[B, C] of texts."""
+        return np.mean([model(texts) for model in self._models], axis=0)
+
+
 class Evaluation(NamedTuple):
     """What a split shows.
 
@@ -64,7 +87,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: ServedTextClassifier,
+    model: ServedTextClassifier | Ensemble,
     rows: TextSplit,
     classes: tuple[str, ...],
     *,
@@ -73,7 +96,7 @@ def evaluate(
     """Runs a served model over rows.
 
     Args:
-      model: a loaded SavedModel.
+      model: a loaded SavedModel, or several.
       rows: read once, a batch at a time.
       classes: the names behind the rows' labels.
       num_mistakes: how many of the most confident mistakes to keep.
@@ -111,14 +134,14 @@ def main(config: EvaluateConfig) -> None:
     rows = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}[config.split]
     if rows is None:
         raise UserError(f"{config.dataset} has no {config.split} split: try --split dev")
-    report = evaluate(load_text_classifier(config.saved_model), rows, dataset.classes).report
+    report = evaluate(Ensemble(config.saved_model), rows, dataset.classes).report
     if report is None:
         raise UserError(f"the {config.split} split of {config.dataset} has no labels to measure by")
     print(report.table())
     print(
         json.dumps(
             {
-                "saved_model": str(config.saved_model),
+                "saved_model": [str(folder) for folder in config.saved_model],
                 "dataset": dataset.name,
                 "sha256": dataset.sha256,
                 "split": config.split,
