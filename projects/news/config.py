@@ -22,13 +22,15 @@ class NewsConfig:
     tokens: Literal["word", "char", "word+char"] = "word+char"
     """What a token is: jieba's words, characters, or each character beside the word it stands
     in."""
+    ngrams: Literal[1, 2, 3] = 3
+    """Longest run of characters that is embedded beside each character; not with --tokens word."""
     stop_words: Path | None = None
     """File of words to leave out, one a line."""
     user_dictionary: Path | None = None
     """Further words for the segmenter, in jieba's format: word, frequency, tag."""
-    vocabulary_size: int = 50_000
+    vocabulary_size: int = 32_000
     """Largest number of ids of each stream of tokens."""
-    min_count: int = 2
+    min_count: int = 3
     """Tokens that are rarer in the training split are unknown."""
 
     # Word vectors
@@ -56,8 +58,8 @@ class NewsConfig:
     transformer."""
     num_layers: int | None = None
     """Recurrent or transformer layers; 1 and 2 if not given."""
-    num_buckets: int = 50_000
-    """Rows of the table of hashed n-grams (fasttext, bilstm and bigru)."""
+    num_buckets: int = 100_000
+    """Rows of fasttext's table of hashed n-grams."""
     combine: Literal["sum", "concat"] = "sum"
     """How the embeddings at a position become one: added up, or set side by side."""
     dropout: float = 0.5
@@ -132,6 +134,8 @@ class NewsConfig:
         fits = self.model != "transformer" or self.width % 4 == 0
         self._require("width", fits, "a multiple of 4, because the transformer has 4 heads")
         self._require("vocabulary_size", self.vocabulary_size >= 3, "at least 3")
+        given = self.train_embeddings or self.vectors != "none"
+        self._require("train_embeddings", given, "True where --vectors is none")
         self._require("learning_rate", self.learning_rate > 0, "a number above 0")
         self._require("focal_gamma", self.focal_gamma >= 0, "at least 0")
         self._require("weight_decay", self.weight_decay >= 0, "at least 0")

@@ -31,6 +31,7 @@ from tfcamp.text import (
 from tfcamp.text.corpus import batched
 
 ROWS_PER_BATCH = 1024
+CHARACTER_STREAMS = ("char", "char2", "char3")
 # Rows of about the same length share a batch, so that little padding is computed.
 BUCKET_LENGTHS = (8, 12, 16, 20, 24, 32, 64, 128, 256, 512, 1024, 2048)
 
@@ -44,14 +45,14 @@ class NewsData:
       encoder: raw text to ids; goes into the SavedModel.
       train: the packed training split.
       dev: the packed dev split.
-      embeddings: float32[V, D] for each stream, or None where training starts from chance.
+      embeddings: float32[V, D] by stream; the others start from chance.
     """
 
     dataset: TextDataset
     encoder: TextEncoder
     train: PackedExamples
     dev: PackedExamples
-    embeddings: Mapping[str, np.ndarray] | None
+    embeddings: Mapping[str, np.ndarray]
 
 
 def prepare(config: NewsConfig, run: Run) -> NewsData:
@@ -78,7 +79,8 @@ def prepare(config: NewsConfig, run: Run) -> NewsData:
 
     texts = (row.text for row in dataset.train)
     tokens = TokenCorpus.write(folder / "tokens.txt", texts, tokenizer.split)
-    corpora = {"word": tokens, "char": tokens.characters()}
+    corpora = {"word": tokens}
+    corpora |= {name: tokens.characters(i) for i, name in enumerate(CHARACTER_STREAMS, 1)}
     counts = {name: Counter(t for row in corpora[name] for t in row) for name in tokenizer.streams}
     vocabularies = {
         name: Vocabulary.fit(
@@ -93,11 +95,17 @@ def prepare(config: NewsConfig, run: Run) -> NewsData:
         known = len(vocabulary) - 2  # without padding and unknown
         run.say(f"{name}: a vocabulary of {known:,} of {len(counts[name]):,} tokens")
 
-    embeddings = None
+    # Runs of characters start from nothing: one that is rare then adds nothing, and no noise.
+    embeddings = {
+        name: np.zeros((len(vocabulary), config.embedding_dim), np.float32)
+        for name, vocabulary in vocabularies.items()
+        if name in CHARACTER_STREAMS[1:]
+    }
     if config.vectors != "none":
-        embeddings = {
+        embeddings |= {
             name: _word_vectors(config, run, name, corpora[name], vocabulary, counts[name])
             for name, vocabulary in vocabularies.items()
+            if name in ("word", "char")
         }
     return NewsData(
         dataset=dataset,
@@ -122,11 +130,16 @@ def build_tokenizer(config: NewsConfig, *, pretokenized: bool) -> TextTokenizer:
     """
     if pretokenized:
         splitter, streams = WhitespaceSplitter(), ("word",)
-    elif config.tokens == "char":
-        splitter, streams = CharacterSplitter(), ("char",)
+    elif config.tokens == "word":
+        splitter, streams = ChineseSegmenter(config.user_dictionary), ("word",)
     else:
-        splitter = ChineseSegmenter(config.user_dictionary)
-        streams = ("word", "char") if config.tokens == "word+char" else ("word",)
+        # fasttext hashes n-grams of its own, and frozen ones would stay nothing.
+        alone = config.model == "fasttext" or not config.train_embeddings
+        ngrams = CHARACTER_STREAMS[: 1 if alone else config.ngrams]
+        if config.tokens == "char":
+            splitter, streams = CharacterSplitter(), ngrams
+        else:
+            splitter, streams = ChineseSegmenter(config.user_dictionary), ("word", *ngrams)
     return TextTokenizer(
         splitter, streams, max_length=config.max_tokens, stop_words=_stop_words(config.stop_words)
     )

@@ -159,6 +159,8 @@ def build_model(config: NewsConfig, data: NewsData) -> keras.Model:
             embedding_dim=config.embedding_dim,
             width=config.width,
             num_layers=config.num_layers,
+            # Runs of characters are streams of their own; fasttext's are hashed by its builder.
+            ngrams=None if config.model == "fasttext" else {},
             num_buckets=config.num_buckets,
             combine=config.combine,
             dropout=config.dropout,

@@ -126,16 +126,16 @@ def test_two_processes_with_a_seed_end_with_the_same_bits(tmp_path):
     ]
     root = Path(train.__file__).parents[2]
     subprocess.run(scripts[0], cwd=root, check=True, capture_output=True)
-    killed = subprocess.Popen(
+    with subprocess.Popen(
         scripts[1], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert killed.stdout is not None
-    for line in killed.stdout:
-        if line.startswith("epoch 1: "):
-            killed.send_signal(signal.SIGTERM)
-            break
-    rest = killed.stdout.read()
-    assert killed.wait() == 128 + signal.SIGTERM, rest
+    ) as killed:
+        assert killed.stdout is not None
+        for line in killed.stdout:
+            if line.startswith("epoch 1: "):
+                killed.send_signal(signal.SIGTERM)
+                break
+        rest = killed.stdout.read()
+    assert killed.returncode == 128 + signal.SIGTERM, rest
     assert "stopped by SIGTERM" in rest
     subprocess.run(scripts[1], cwd=root, check=True, capture_output=True)
     assert weights_of(folders[1]) == weights_of(folders[0])

@@ -27,6 +27,9 @@ def test_reads_what_was_written(folder, rows):
     assert list(corpus) == rows
     assert list(corpus) == rows, "a corpus can be read again"
     assert list(corpus.characters()) == [list("".join(row)) for row in rows]
+    texts = ["".join(row) for row in rows]
+    pairs = [[text[i : i + 2] for i in range(len(text) - 1)] for text in texts]
+    assert list(corpus.characters(2)) == pairs
 
 
 @pytest.mark.parametrize("odd", ["\r", "\x0b", "\x1c", "\x85", "\u2028", "\x00", "\ufeff", "𠀀"])

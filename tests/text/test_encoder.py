@@ -56,6 +56,16 @@ def test_each_character_stands_beside_its_word():
     }
 
 
+def test_runs_of_characters_end_with_their_row():
+    tokenizer = TextTokenizer(split_pairs, ("char", "char2", "char3"), max_length=3)
+    assert decoded(tokenizer(["新 闻标题", "ab", ""])) == {
+        "char": [["新", "闻", "标"], ["a", "b"], []],
+        # The last pair reaches beyond what is kept; a run that leaves the text is empty.
+        "char2": [["新闻", "闻标", "标题"], ["ab", ""], []],
+        "char3": [["新闻标", "闻标题", ""], ["", ""], []],
+    }
+
+
 def test_stop_words_go_with_their_characters():
     tokenizer = word_and_char(stop_words=["新闻", "没有"])
     assert decoded(tokenizer(["新闻标题", "新闻"])) == {

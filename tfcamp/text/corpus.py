@@ -15,15 +15,15 @@ class TokenCorpus:
     Nothing is kept in memory: each iteration reads the file again.
     """
 
-    def __init__(self, path: Path, *, characters: bool = False) -> None:
+    def __init__(self, path: Path, *, ngram: int | None = None) -> None:
         """Opens a corpus.
 
         Args:
           path: the file.
-          characters: yield the characters of each text instead of its tokens.
+          ngram: yield every run of so many characters of each text instead of its tokens.
         """
         self._path = path
-        self._characters = characters
+        self._ngram = ngram
 
     @classmethod
     def write(
@@ -47,9 +47,9 @@ class TokenCorpus:
         partial.replace(path)
         return cls(path)
 
-    def characters(self) -> "TokenCorpus":
-        """Returns the same corpus as lists of characters."""
-        return TokenCorpus(self._path, characters=True)
+    def characters(self, ngram: int = 1) -> "TokenCorpus":
+        """Returns the same corpus as lists of characters, or of all runs of ``ngram`` of them."""
+        return TokenCorpus(self._path, ngram=ngram)
 
     def __iter__(self) -> Iterator[list[str]]:
         """Yields the tokens of each text."""
@@ -57,10 +57,12 @@ class TokenCorpus:
         with open(self._path, encoding="utf-8", newline="\n") as file:
             for line in file:
                 line = line.rstrip("\n")
-                if self._characters:
-                    yield list(line.replace(" ", ""))
-                else:
+                if self._ngram is None:
                     yield line.split(" ") if line else []
+                else:
+                    text = line.replace(" ", "")
+                    starts = range(len(text) - self._ngram + 1)
+                    yield [text[i : i + self._ngram] for i in starts]
 
 
 def batched(items: Iterable, size: int) -> Iterator[list]:

@@ -12,21 +12,24 @@ CHARACTERS_PER_TOKEN = 8
 # What str.isspace() says, in RE2's words, whose \s knows five characters only.
 _WHITE_SPACE = r"[\p{Z}\x{09}-\x{0D}\x{1C}-\x{1F}\x{85}]+"
 
+_NGRAMS = {"char": 1, "char2": 2, "char3": 3}
+
 
 class TextTokenizer(tf.Module):
     """Splits text into aligned streams of tokens, without white space and stop words.
 
-    The streams are ``word`` (what the splitter yields), ``char`` (one token a character) or both:
-    with both, position t is a character, and ``word[b, t]`` is the word that it stands in, so that
-    a model can read the two side by side.
+    The streams are ``word`` (what the splitter yields), ``char`` (one token a character) and
+    ``char2``, ``char3`` (two or three characters in a row). With any but ``word``, position t is a
+    character: ``word[b, t]`` is the word that it stands in, ``char2[b, t]`` the pair that it
+    begins, empty where the text ends first. So a model can read all of them side by side.
 
     >>> from tfcamp.text.chinese import WhitespaceSplitter
-    >>> tokenizer = TextTokenizer(WhitespaceSplitter(), ("word", "char"), max_length=5)
-    >>> streams = tokenizer(["ab c"])
-    >>> [token.decode() for token in streams["word"].values.numpy()]
-    ['ab', 'ab', 'c']
-    >>> [token.decode() for token in streams["char"].values.numpy()]
-    ['a', 'b', 'c']
+    >>> tokenizer = TextTokenizer(WhitespaceSplitter(), ("word", "char", "char2"), max_length=5)
+    >>> for name, tokens in tokenizer(["ab c"]).items():
+    ...     print(name, [token.decode() for token in tokens.values.numpy()])
+    word ['ab', 'ab', 'c']
+    char ['a', 'b', 'c']
+    char2 ['ab', 'bc', '']
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class TextTokenizer(tf.Module):
 
         Args:
           splitter: string[B] to RaggedTensor string[B, None].
-          streams: ``("word",)``, ``("char",)`` or ``("word", "char")``.
+          streams: any of "word", "char", "char2" and "char3".
           max_length: tokens kept of each text, the first ones.
           stop_words: tokens of the splitter that are left out.
 
@@ -49,8 +52,8 @@ class TextTokenizer(tf.Module):
           ValueError: unknown streams, or max_length below 1.
         """
         super().__init__(name="tokenizer")
-        if tuple(streams) not in {("word",), ("char",), ("word", "char")}:
-            raise ValueError(f"streams must be of 'word' and 'char', got {streams!r}")
+        if not streams or not set(streams) <= {"word", *_NGRAMS}:
+            raise ValueError(f"streams must be of 'word' and {list(_NGRAMS)}, got {streams!r}")
         if max_length < 1:
             raise ValueError(f"max_length must be at least 1, got {max_length}")
         self.streams = tuple(streams)
@@ -76,14 +79,15 @@ class TextTokenizer(tf.Module):
           for each stream a RaggedTensor string[B, None] with at most max_length tokens a row.
         """
         tokens = self.split(text)
-        if "char" not in self.streams:
+        if self.streams == ("word",):
             return {"word": tokens[:, : self.max_length]}
         characters = tf.strings.unicode_split(tokens, "UTF-8")  # [B, words, characters]
-        streams = {"char": characters.merge_dims(1, 2)}
-        if "word" in self.streams:
-            spread = tf.repeat(tokens.flat_values, characters.values.row_lengths())
-            streams["word"] = streams["char"].with_flat_values(spread)
-        return {name: streams[name][:, : self.max_length] for name in self.streams}
+        words = tf.repeat(tokens.flat_values, characters.values.row_lengths())
+        characters = characters.merge_dims(1, 2)
+        aligned = {"word": characters.with_flat_values(words)}
+        for name, size in _NGRAMS.items():
+            aligned[name] = characters.with_flat_values(_ngrams(characters, size))
+        return {name: aligned[name][:, : self.max_length] for name in self.streams}
 
     def _tidy(self, text: tf.Tensor) -> tf.Tensor:
         """Bounds the length, mends invalid UTF-8 and turns each run of white space into a space."""
@@ -144,3 +148,13 @@ class TextEncoder(tf.Module):
             lengths = encoded[self.tokenizer.streams[0]].row_lengths()
             shape = tf.stack([-1, tf.maximum(tf.reduce_max(lengths), 1)])
         return {name: ids.to_tensor(PADDING_ID, shape=shape) for name, ids in encoded.items()}
+
+
+def _ngrams(characters: tf.RaggedTensor, size: int) -> tf.Tensor:
+    """Joins each character with the next ones of its row, string[N]; empty where there are none."""
+    values, rows = characters.flat_values, characters.value_rowids()
+    joined = values
+    for _ in range(size - 1):
+        values, rows = tf.concat([values[1:], [""]], 0), tf.concat([rows[1:], [-1]], 0)
+        joined += values
+    return tf.where(rows == characters.value_rowids(), joined, "")
