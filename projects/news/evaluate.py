@@ -59,8 +59,10 @@ class Ensemble:
         """Loads the models.
 
         Raises:
-          UserError: one cannot be loaded, or has other classes than the first.
+          UserError: there is none, or one cannot be loaded or has other classes than the first.
         """
+        if not folders:
+            raise UserError("--saved-model: expected the folder of a SavedModel, or several")
         self._models = [load_text_classifier(folder) for folder in folders]
         self.classes = self._models[0].classes
         for folder, model in zip(folders, self._models, strict=True):

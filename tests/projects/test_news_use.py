@@ -65,6 +65,18 @@ class TestEvaluate:
             metrics["dev"]["loss"]
         )
 
+    def test_a_model_twice_says_what_it_says_once(self, command, model, bilstm_run) -> None:
+        answer = command(evaluate.main, EvaluateConfig, "--saved-model", model, model)
+        figures = json.loads(answer.out.splitlines()[-1])
+        metrics = json.loads((bilstm_run.folder / "metrics.json").read_text("utf-8"))
+        assert figures.pop("saved_model") == [str(model), str(model)]
+        assert {name: figures[name] for name in metrics["test"]} == pytest.approx(metrics["test"])
+
+    def test_no_model_is_one_line(self, command) -> None:
+        answer = command(evaluate.main, EvaluateConfig, "--saved-model")
+        assert (answer.status, answer.err.count("\n")) == (2, 1)
+        assert answer.err.startswith("error: --saved-model: expected the folder")
+
     def test_classes_in_another_order(self, command, model, tmp_path) -> None:
         """Names decide, not numbers: labelled as the model answers, every row must be right."""
         arguments = (*HEADLINES, "--saved-model", model, "--json")
