@@ -27,6 +27,12 @@ def weights_of(folder: Path) -> str:
     return json.loads((folder / "metrics.json").read_text("utf-8"))["weights_sha256"]
 
 
+def losses_of(folder: Path) -> list[tuple[float, float]]:
+    """The losses of all epochs: the weights that are exported may be those of an early one."""
+    records = map(json.loads, (folder / "history.jsonl").read_text().splitlines())
+    return [(record["train_loss"], record["dev_loss"]) for record in records]
+
+
 def acting_bar(step: int, act: Callable[[], None]) -> type[ProgressBar]:
     """A progress bar that does something at a step."""
 
@@ -98,6 +104,7 @@ def test_a_truncated_checkpoint_is_named_and_the_one_before_it_used(
     out = capsys.readouterr().out
     assert f"{newest.name} is damaged" in out and "resumed at step" in out
     assert weights_of(folder) == weights_of(longer_bow_run.folder)
+    assert losses_of(folder) == losses_of(longer_bow_run.folder)
 
 
 def test_damaged_best_weights_are_one_line(bow_run: FinishedRun, tmp_path, command):
@@ -139,3 +146,4 @@ def test_two_processes_with_a_seed_end_with_the_same_bits(tmp_path):
     assert "stopped by SIGTERM" in rest
     subprocess.run(scripts[1], cwd=root, check=True, capture_output=True)
     assert weights_of(folders[1]) == weights_of(folders[0])
+    assert losses_of(folders[1]) == losses_of(folders[0])
