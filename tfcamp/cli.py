@@ -75,6 +75,4 @@ def doctor(json: bool = False) -> None:
 
 def main() -> None:
     """Runs ``tfcamp``."""
-    app.cli(
-        prog="tfcamp", description="TensorFlow 2 / Keras 3 examples that work like a product."
-    )
+    app.cli(prog="tfcamp", description="TensorFlow 2 / Keras 3 examples that work like a product.")

@@ -98,6 +98,9 @@ class NewsConfig:
     """Decoupled weight decay of all weights but embeddings, biases and norms."""
     clip_norm: float | None = 1.0
     """Largest global norm of the gradient."""
+    adversarial_norm: float = 0.0
+    """How far, for each row of a batch, embeddings are moved against the model in a second pass of
+    each step; 0 for no second pass."""
     optimizer: Literal["row_sparse_adam", "adam"] = "row_sparse_adam"
     """Adam that updates the embedding rows of the batch only, or Keras's Adam."""
     patience: int = 5
@@ -138,6 +141,7 @@ class NewsConfig:
         self._require("train_embeddings", given, "True where --vectors is none")
         self._require("learning_rate", self.learning_rate > 0, "a number above 0")
         self._require("focal_gamma", self.focal_gamma >= 0, "at least 0")
+        self._require("adversarial_norm", self.adversarial_norm >= 0, "at least 0")
         self._require("weight_decay", self.weight_decay >= 0, "at least 0")
         self._require("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
         for name in ("dropout", "token_dropout", "spatial_dropout", "label_smoothing", "warmup"):

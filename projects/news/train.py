@@ -84,6 +84,7 @@ def main(config: NewsConfig) -> None:
         checkpoints=CheckpointFolder(run.checkpoints),
         strategy=strategy,
         clip_norm=config.clip_norm,
+        adversarial_norm=config.adversarial_norm,
         steps_per_call=config.steps_per_call,
         stateful={"stopping": stopping},
     )

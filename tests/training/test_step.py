@@ -126,3 +126,38 @@ def test_a_step_moves_no_further_than_its_clipped_gradient():
     take_step(model, batch, clip_norm=0.01)
     moved = [new - old for new, old in zip(model.get_weights(), before, strict=True)]
     assert np.sqrt(sum(np.sum(change**2) for change in moved)) == pytest.approx(0.005, rel=1e-4)
+
+
+def test_an_adversarial_step_is_the_mean_of_two_and_leaves_no_trace():
+    batch = make_batch()
+    inputs, labels, weights = batch
+    distance = 0.3
+    model, by_hand, still = (make_model(dropout=0.0) for _ in range(3))
+    variables = [variable.value for variable in by_hand.trainable_variables]
+
+    def gradients() -> list:
+        with tf.GradientTape() as tape:
+            loss = cross_entropy(labels, by_hand(inputs, training=True), weights=weights).mean()
+            objective = loss + tf.add_n(by_hand.losses)
+        return [tf.convert_to_tensor(part) for part in tape.gradient(objective, variables)]
+
+    clean = gradients()
+    table = variables[0]
+    before = table.numpy()
+    uphill = clean[0] / tf.norm(clean[0])
+    table.assign_add(distance * np.sqrt(6) * uphill)
+    moved = gradients()
+    table.assign(before)
+    for variable, first, second in zip(variables, clean, moved, strict=True):
+        variable.assign_sub(0.5 * (first + second) / 2)
+
+    take_step(model, batch, adversarial_norm=distance)
+    assert_weights_equal(model, by_hand, atol=1e-6)
+    assert not np.allclose(moved[0], clean[0], atol=1e-4)
+
+    optimizer = keras.optimizers.SGD(0.0)
+    optimizer.build(still.trainable_variables)
+    start = still.get_weights()
+    build_train_step(still, optimizer, cross_entropy, adversarial_norm=distance)(batch)
+    for ours, theirs in zip(still.get_weights(), start, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

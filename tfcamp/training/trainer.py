@@ -85,6 +85,7 @@ class Trainer:
         checkpoints: CheckpointFolder,
         strategy: tf.distribute.Strategy | None = None,
         clip_norm: float | None = None,
+        adversarial_norm: float = 0.0,
         steps_per_call: int = 32,
         save_seconds: float = 60.0,
         stateful: dict[str, Stateful] | None = None,
@@ -98,6 +99,7 @@ class Trainer:
           checkpoints: where :meth:`save` writes.
           strategy: the strategy under whose scope the model was built.
           clip_norm: the largest global norm of the gradient.
+          adversarial_norm: see :func:`tfcamp.training.step.build_train_step`.
           steps_per_call: steps taken inside one call; Python sees a number only between calls.
           save_seconds: time between two checkpoints within an epoch.
           stateful: further objects, such as early stopping, saved under these names.
@@ -114,7 +116,9 @@ class Trainer:
         with self._strategy.scope():
             # Slots made inside the first trace would belong to the trace.
             optimizer.build(model.trainable_variables)
-        self._train_step = build_train_step(model, optimizer, loss, clip_norm=clip_norm)
+        self._train_step = build_train_step(
+            model, optimizer, loss, clip_norm=clip_norm, adversarial_norm=adversarial_norm
+        )
         self._run_steps = tf.function(self._take_steps)
         self._predict = tf.function(self._next_logits)
 

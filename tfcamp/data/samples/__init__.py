@@ -1,0 +1,1 @@
+"""The embedded samples, written for this project."""
