@@ -70,8 +70,15 @@ def test_a_finished_run_can_be_reopened(tmp_path):
     assert open_run(Config(tmp_path / "run")).metrics is None
 
 
+def begin(config: Config) -> Run:
+    """A run that has taken a step."""
+    run = open_run(config)
+    (run.checkpoints / "step-00000001.npz").touch()
+    return run
+
+
 def test_another_config_is_refused_by_the_name_of_the_option(tmp_path):
-    open_run(Config(tmp_path / "run"))
+    begin(Config(tmp_path / "run"))
     with pytest.raises(UserError, match="--batch-size 128, not 64") as caught:
         open_run(Config(tmp_path / "run", batch_size=64))
     assert "\n" not in str(caught.value)
@@ -79,8 +86,28 @@ def test_another_config_is_refused_by_the_name_of_the_option(tmp_path):
     assert kept["options"]["batch_size"] == 128
 
 
-def test_an_option_that_the_older_run_did_not_have_is_another_config(tmp_path):
+def test_a_run_that_took_no_step_gives_way_to_another_config(tmp_path):
     run = open_run(Config(tmp_path / "run"))
+    (run.folder / "data").mkdir()
+    (run.folder / "data" / "vectors.npz").touch()
+    open_run(Config(tmp_path / "run", batch_size=64))
+    kept = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
+    assert kept["options"]["batch_size"] == 64
+    assert not (run.folder / "data").exists(), "what other options prepared"
+
+
+def test_another_number_of_threads_is_said(tmp_path, capsys):
+    run = begin(Config(tmp_path / "run"))
+    assert "threads" not in capsys.readouterr().out
+    kept = json.loads((run.folder / "config.json").read_text("utf-8"))
+    kept["environment"]["threads"] += 1
+    write_json(run.folder / "config.json", kept)
+    open_run(Config(tmp_path / "run"))
+    assert f"began with {kept['environment']['threads']} threads" in capsys.readouterr().out
+
+
+def test_an_option_that_the_older_run_did_not_have_is_another_config(tmp_path):
+    run = begin(Config(tmp_path / "run"))
     kept = json.loads((run.folder / "config.json").read_text("utf-8"))
     del kept["options"]["tokens"]
     write_json(run.folder / "config.json", kept)

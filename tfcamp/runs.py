@@ -13,6 +13,7 @@ import dataclasses
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -53,9 +54,9 @@ class Run:
         config_path = folder / "config.json"
         self.resumed = config_path.exists()
         if self.resumed:
-            self._compare(
-                json.loads(config_path.read_text("utf-8"))["options"], options, may_differ
-            )
+            before = json.loads(config_path.read_text("utf-8"))
+            self._compare(before["options"], options, may_differ)
+            self._compare_threads(before["environment"])
         elif folder.exists() and any(folder.iterdir()):
             raise UserError(f"--run-dir {folder} holds no run but other files: name another folder")
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,13 +113,29 @@ class Run:
         return time.monotonic() - self._started
 
     def _compare(self, before: Mapping, now: Mapping, may_differ: Collection[str]) -> None:
-        for name in sorted({*before, *now} - set(may_differ)):
-            if before.get(name) != now.get(name):
-                option = "--" + name.replace("_", "-")
-                raise UserError(
-                    f"--run-dir {self.folder} holds a run with {option} {before.get(name)}, not "
-                    f"{now.get(name)}: give the same options to go on, or another --run-dir"
-                )
+        different = sorted(
+            name for name in {*before, *now} - set(may_differ) if before.get(name) != now.get(name)
+        )
+        if not different:
+            return
+        if not any(self.checkpoints.glob("*.npz")):
+            # It never took a step: a misspelt option must not cost the folder its name.
+            shutil.rmtree(self.folder / "data", ignore_errors=True)
+            return
+        name = different[0]
+        option = "--" + name.replace("_", "-")
+        raise UserError(
+            f"--run-dir {self.folder} holds a run with {option} {before.get(name)}, not "
+            f"{now.get(name)}: give the same options to go on, or another --run-dir"
+        )
+
+    def _compare_threads(self, before: Mapping) -> None:
+        now = describe_environment()
+        if before["threads"] != now["threads"]:
+            self.say(
+                f"this run began with {before['threads']} threads, now there are "
+                f"{now['threads']}: its results will differ in the last bits"
+            )
 
 
 def write_json(path: Path, value: Any) -> None:
