@@ -28,14 +28,14 @@ class NewsConfig:
     """File of words to leave out, one a line."""
     user_dictionary: Path | None = None
     """Further words for the segmenter, in jieba's format: word, frequency, tag."""
-    vocabulary_size: int = 32_000
+    vocabulary_size: int = 60_000
     """Largest number of ids of each stream of tokens."""
-    min_count: int = 3
+    min_count: int = 2
     """Tokens that are rarer in the training split are unknown."""
 
     # Word vectors
-    vectors: str = "cbow"
-    """cbow or skipgram (trained by gensim on the training split), none, or a file of vectors in
+    vectors: str = "skipgram"
+    """skipgram or cbow (trained by gensim on the training split), none, or a file of vectors in
     word2vec or GloVe format."""
     vectors_loss: Literal["negative", "hierarchical"] = "negative"
     """What word2vec minimises: negative sampling or a hierarchical softmax."""
@@ -64,7 +64,7 @@ class NewsConfig:
     """How the embeddings at a position become one: added up, or set side by side."""
     dropout: float = 0.5
     """Share of the features dropped before the classifier."""
-    token_dropout: float = 0.15
+    token_dropout: float = 0.2
     """Share of the tokens hidden in training."""
     spatial_dropout: float = 0.2
     """Share of the embedding's channels dropped."""
@@ -81,14 +81,14 @@ class NewsConfig:
 
     # Training
     epochs: int | None = None
-    """Passes over the training split; if not given, 10, or 40 where it has fewer than 10,000
+    """Passes over the training split; if not given, 4, or 40 where it has fewer than 10,000
     rows."""
     max_steps: int | None = None
     """Training ends after so many steps, if that is earlier."""
     batch_size: int | None = None
-    """Rows of a batch; if not given, 128, or 16 where the training split has fewer than 10,000
+    """Rows of a batch; if not given, 256, or 16 where the training split has fewer than 10,000
     rows."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """The largest learning rate."""
     schedule: Literal["constant", "cosine", "inverse_sqrt"] = "cosine"
     """How the learning rate changes."""
@@ -150,7 +150,7 @@ class NewsConfig:
     def epochs_and_batch_size(self, num_rows: int) -> tuple[int, int]:
         """Returns both, filled in by the number of training rows where they were not given."""
         small = num_rows < 10_000
-        return self.epochs or (40 if small else 10), self.batch_size or (16 if small else 128)
+        return self.epochs or (40 if small else 4), self.batch_size or (16 if small else 256)
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
