@@ -13,30 +13,30 @@ class NewsConfig:
 
     # Data
     dataset: str = "sample"
-    """sample (embedded), thucnews, tianchi_news, or a path to your own .tsv, .csv, .jsonl or folder
-    with train, dev and optionally test files."""
+    """sample (embedded), thucnews, tianchi_news, or the path of your own rows.
+    Yours may be a .tsv, .csv or .jsonl, or a folder with train, dev and optionally test files."""
     data_dir: Path | None = None
     """Folder that holds data sets, one sub-folder each; looked up before any download."""
     max_tokens: int = 32
-    """Tokens read of each text, the first ones."""
+    """Tokens read of each text, the first ones; with word+char, each is a character."""
     tokens: Literal["word", "char", "word+char"] = "word+char"
-    """What a token is: jieba's words, characters, or each character beside the word it stands
-    in."""
+    """What is read at each position: jieba's word, a character, or a character and its word."""
     ngrams: Literal[1, 2, 3] = 3
-    """Longest run of characters that is embedded beside each character; not with --tokens word."""
+    """Longest run of characters that is embedded beside the character it begins with.
+    Always 1 with --tokens word, --model fasttext or --no-train-embeddings."""
     stop_words: Path | None = None
     """File of words to leave out, one a line."""
     user_dictionary: Path | None = None
     """Further words for the segmenter, in jieba's format: word, frequency, tag."""
     vocabulary_size: int = 60_000
-    """Largest number of ids of each stream of tokens."""
+    """Largest number of ids for each kind of token (words, characters, runs of characters)."""
     min_count: int = 2
-    """Tokens that are rarer in the training split are unknown."""
+    """Tokens that occur fewer times than this in the training split count as unknown."""
 
     # Word vectors
     vectors: str = "skipgram"
-    """skipgram or cbow (trained by gensim on the training split), none, or a file of vectors in
-    word2vec or GloVe format."""
+    """skipgram or cbow (gensim trains them on the training split), none, or a file of vectors.
+    The file is in word2vec or GloVe format."""
     vectors_loss: Literal["negative", "hierarchical"] = "negative"
     """What word2vec minimises: negative sampling or a hierarchical softmax."""
     vectors_epochs: int = 5
@@ -50,14 +50,13 @@ class NewsConfig:
     model: Literal[
         "bow", "fasttext", "textcnn", "bilstm", "bigru", "rnn_attention", "rcnn", "transformer"
     ] = "bilstm"
-    """The builder, of tfcamp.models.text_classifier."""
+    """The network, built by tfcamp/models/text_classifier.py."""
     embedding_dim: int = 128
-    """Width of the embedding of each stream."""
+    """Width of each embedding."""
     width: int = 128
-    """Units of the recurrent layer in each direction, filters of each convolution, or width of the
-    transformer."""
+    """Units of an RNN in each direction, filters of each length, or width of the transformer."""
     num_layers: int | None = None
-    """Recurrent or transformer layers; 1 and 2 if not given."""
+    """Layers of an RNN (1 if not given) or of the transformer (2 if not given)."""
     num_buckets: int = 100_000
     """Rows of fasttext's table of hashed n-grams."""
     combine: Literal["sum", "concat"] = "sum"
@@ -65,13 +64,13 @@ class NewsConfig:
     dropout: float = 0.5
     """Share of the features dropped before the classifier."""
     token_dropout: float = 0.2
-    """Share of the tokens hidden in training."""
+    """Share of the tokens that each training step hides from the model."""
     spatial_dropout: float = 0.2
-    """Share of the embedding's channels dropped."""
+    """Share of the embedding's channels dropped, each from the whole text."""
 
     # Loss
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
-    """The loss."""
+    """What is minimised; focal gives rows that are already right less weight."""
     label_smoothing: float = 0.1
     """Share of the label's probability spread over all classes."""
     focal_gamma: float = 2.0
@@ -81,28 +80,27 @@ class NewsConfig:
 
     # Training
     epochs: int | None = None
-    """Passes over the training split; if not given, 4, or 40 where it has fewer than 10,000
-    rows."""
+    """Passes over the training split; if not given, 4, or 40 where it has under 10,000 rows."""
     max_steps: int | None = None
     """Training ends after so many steps, if that is earlier."""
     batch_size: int | None = None
-    """Rows of a batch; if not given, 256, or 16 where the training split has fewer than 10,000
-    rows."""
+    """Rows of a batch; if not given, 256, or 16 for a training split of under 10,000 rows."""
     learning_rate: float = 3e-3
-    """The largest learning rate."""
+    """The largest learning rate, reached at the end of the warm-up."""
     schedule: Literal["constant", "cosine", "inverse_sqrt"] = "cosine"
-    """How the learning rate changes."""
+    """After the warm-up, cosine falls to 0 at the last step, inverse_sqrt like 1 / sqrt(step).
+    constant neither rises nor falls."""
     warmup: float = 0.1
     """Share of the steps over which the learning rate rises."""
     weight_decay: float = 0.0
     """Decoupled weight decay of all weights but embeddings, biases and norms."""
     clip_norm: float | None = 1.0
-    """Largest global norm of the gradient."""
+    """Largest global norm of the gradient; None for no limit."""
     adversarial_norm: float = 0.0
-    """How far, for each row of a batch, embeddings are moved against the model in a second pass of
-    each step; 0 for no second pass."""
+    """How far a row's embeddings are pushed against the model in a second pass of each step.
+    It takes as long as the first pass (Miyato et al., 2017); 0 leaves it out."""
     optimizer: Literal["row_sparse_adam", "adam"] = "row_sparse_adam"
-    """Adam that updates the embedding rows of the batch only, or Keras's Adam."""
+    """Adam that updates only the embedding rows a batch uses, or Keras's own Adam."""
     patience: int = 5
     """Epochs without a better dev score after which training stops."""
     stop_on: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
@@ -112,11 +110,11 @@ class NewsConfig:
 
     # Machine
     strategy: Literal["auto", "one"] = "auto"
-    """Where training runs: on one device."""
+    """Where training runs; both mean one device for now."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the computation; the weights stay float32."""
     steps_per_call: int = 32
-    """Steps in each call of the compiled loop."""
+    """Steps in each call of the compiled loop; progress and Ctrl-C wait for the end of a call."""
     run_dir: Path | None = None
     """The run folder; runs/news/<date-time> if not given. An unfinished run in it goes on."""
     export_dir: Path | None = None
