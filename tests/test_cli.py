@@ -1,7 +1,9 @@
 """What a project's command line answers to mistakes, a full disk and a signal."""
 
 import errno
+import os
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -97,6 +99,34 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     for error in (ValueError("a bug"), OSError(errno.EBADF, "a bug too")):
         with pytest.raises(type(error)):
             run_project(main_that_raises(error), Config)
+
+
+@pytest.mark.parametrize("num_lines", [1, 10_000])  # noticed by the last flush, and by a print
+def test_output_that_nobody_reads_on_ends_quietly(tmp_path, num_lines):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""
+from dataclasses import dataclass
+from tfcamp.cli import run_project
+
+@dataclass
+class Config:
+    seed: int = 0
+
+def main(config):
+    for _ in range({num_lines}):
+        print("a headline")
+
+run_project(main, Config)
+"""
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, script], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")
 
 
 @pytest.mark.parametrize(

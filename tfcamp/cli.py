@@ -2,6 +2,8 @@
 
 import errno
 import json as json_format
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -21,7 +23,8 @@ def run_project(main: Callable[[Config], None], config_class: type[Config]) -> N
     """Runs a project's main with the options of the command line.
 
     A mistake of the user's ends in one line on stderr and exit status 2; a run that was asked to
-    stop ends with 128 + the signal's number, as in a shell.
+    stop ends with 128 + the signal's number, as in a shell, and so does one whose output nobody
+    reads on (``| head``), quietly.
 
     Args:
       main: the project's main.
@@ -34,7 +37,14 @@ def run_project(main: Callable[[Config], None], config_class: type[Config]) -> N
 
 def _exit_status(run: Callable[[], None]) -> int:
     try:
-        run()
+        try:
+            run()
+        finally:
+            sys.stdout.flush()  # or a closed pipe would be noticed after the last except
+    except BrokenPipeError:
+        # Python flushes once more at its end: into nothing, or it would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
