@@ -8,6 +8,7 @@ network of the textbooks does not beat it.
 """
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from sklearn.svm import LinearSVC
 
 from tfcamp.cli import run_project
 from tfcamp.data.sources import load_text_dataset
+from tfcamp.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,19 @@ class BaselineConfig:
     """Inverse strength of the regularisation, C of LinearSVC."""
     seed: int = 0
     """Seed of the solver, and of the cut of a lone file."""
+
+    def __post_init__(self) -> None:
+        """Refuses values that cannot work.
+
+        Raises:
+          UserError: one line that names the option.
+        """
+        if self.max_ngram < 1:
+            raise UserError(f"--max-ngram {self.max_ngram}: expected at least 1")
+        if not 0 < self.regularisation < math.inf:
+            raise UserError(f"--regularisation {self.regularisation}: expected a number above 0")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--seed {self.seed}: expected at least 0 and below 2**32")
 
 
 def main(config: BaselineConfig) -> None:

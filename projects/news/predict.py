@@ -7,6 +7,7 @@ cat headlines.txt | python projects/news/predict.py
 
 import codecs
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,13 +21,20 @@ from tfcamp.errors import UserError
 from tfcamp.export.saved_model import ServedTextClassifier, load_text_classifier
 from tfcamp.text.corpus import batched
 
-# The newest version of the model that comes with the project.
-DEFAULT_MODEL = max(
-    (Path(__file__).parents[2] / "saved_models" / "news").glob("[0-9]*"),
-    key=lambda folder: int(folder.name),
-    default=Path("saved_models/news/1"),
-)
 ROWS_PER_BATCH = 512
+
+
+def newest_version(folder: Path) -> Path:
+    """Returns the sub-folder with the largest number, or number 1 where there is none.
+
+    Other names are no versions: ``2.partial`` is an export that did not end.
+    """
+    versions = [path for path in folder.glob("*") if re.fullmatch("[0-9]+", path.name)]
+    return max(versions, key=lambda path: int(path.name), default=folder / "1")
+
+
+# The model that comes with the project.
+DEFAULT_MODEL = newest_version(Path(__file__).parents[2] / "saved_models" / "news")
 
 
 @dataclass(frozen=True)

@@ -208,6 +208,23 @@ class TestBaseline:
         assert first == second
 
 
+def test_the_newest_version_is_the_largest_number(tmp_path) -> None:
+    assert predict.newest_version(tmp_path) == tmp_path / "1"
+    for name in ("2", "9", "10", "11.partial"):
+        (tmp_path / name).mkdir()
+    assert predict.newest_version(tmp_path) == tmp_path / "10"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("max-ngram", 0), ("regularisation", 0), ("regularisation", "nan"), ("seed", -1)],
+)
+def test_the_baseline_refuses_what_cannot_work(command, option, value) -> None:
+    answer = command(baseline.main, BaselineConfig, f"--{option}", value)
+    assert answer.status == 2 and answer.out == ""
+    assert answer.err.startswith(f"error: --{option} ") and answer.err.count("\n") == 1
+
+
 def test_the_scripts_share_the_default_model() -> None:
     assert PredictConfig().saved_model == predict.DEFAULT_MODEL
     assert EvaluateConfig().saved_model == (predict.DEFAULT_MODEL,)
