@@ -96,6 +96,13 @@ def test_a_run_that_took_no_step_gives_way_to_another_config(tmp_path):
     assert not (run.folder / "data").exists(), "what other options prepared"
 
 
+def test_a_finished_run_gives_way_to_none_though_its_checkpoints_were_deleted(tmp_path):
+    run = open_run(Config(tmp_path / "run"))
+    run.finish({"accuracy": 0.9})
+    with pytest.raises(UserError, match="--batch-size 128, not 64"):
+        open_run(Config(tmp_path / "run", batch_size=64))
+
+
 def test_another_number_of_threads_is_said(tmp_path, capsys):
     run = begin(Config(tmp_path / "run"))
     assert "threads" not in capsys.readouterr().out
@@ -120,6 +127,14 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(UserError, match="holds no run"):
         open_run(Config(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("content", ['{"model_type": "bert"}', "[]", "no JSON"])
+def test_the_config_of_another_program_is_left_alone(tmp_path, content):
+    (tmp_path / "config.json").write_text(content, "utf-8")
+    with pytest.raises(UserError, match="holds no run"):
+        open_run(Config(tmp_path))
+    assert (tmp_path / "config.json").read_text("utf-8") == content
 
 
 def test_an_empty_folder_is_taken(tmp_path):

@@ -2,11 +2,14 @@
 
 RUN/config.json     the options, and the versions they ran with
 RUN/log.txt         what was printed
+RUN/data/           what was fitted on the training split, and the ids that are read
 RUN/history.jsonl   the measurements of each epoch
+RUN/tensorboard/    the same, for "tensorboard --logdir RUN"
 RUN/checkpoints/    what the run needs to go on
+RUN/saved_model/    the exported model, where --export-dir names no other folder
 RUN/figures/        curves and tables as pictures
-RUN/metrics.json    every final figure; there once the run is finished
 RUN/report.html     all of it on one page
+RUN/metrics.json    every final figure; there once the run is finished
 """
 
 import dataclasses
@@ -54,11 +57,11 @@ class Run:
         config_path = folder / "config.json"
         self.resumed = config_path.exists()
         if self.resumed:
-            before = json.loads(config_path.read_text("utf-8"))
+            before = self._read_config(config_path)
             self._compare(before["options"], options, may_differ)
             self._compare_threads(before["environment"])
         elif folder.exists() and any(folder.iterdir()):
-            raise UserError(f"--run-dir {folder} holds no run but other files: name another folder")
+            raise self._no_run()
         folder.mkdir(parents=True, exist_ok=True)
         # First, so that a folder whose disk is full stays empty and can be tried again.
         write_json(config_path, {"options": dict(options), "environment": describe_environment()})
@@ -112,13 +115,29 @@ class Run:
         """Wall time of this process's part of the run, in seconds."""
         return time.monotonic() - self._started
 
+    def _no_run(self) -> UserError:
+        return UserError(
+            f"--run-dir {self.folder} holds no run but other files: name another folder"
+        )
+
+    def _read_config(self, path: Path) -> dict[str, Any]:
+        """Reads config.json, a name that other programs give to their files too."""
+        try:
+            config = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            raise self._no_run() from None
+        if not isinstance(config, dict) or not {"options", "environment"} <= set(config):
+            raise self._no_run()
+        return config
+
     def _compare(self, before: Mapping, now: Mapping, may_differ: Collection[str]) -> None:
         different = sorted(
             name for name in {*before, *now} - set(may_differ) if before.get(name) != now.get(name)
         )
         if not different:
             return
-        if not any(self.checkpoints.glob("*.npz")):
+        finished = (self.folder / "metrics.json").exists()
+        if not finished and not any(self.checkpoints.glob("*.npz")):
             # It never took a step: a misspelt option must not cost the folder its name.
             shutil.rmtree(self.folder / "data", ignore_errors=True)
             return
