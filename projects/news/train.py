@@ -45,7 +45,7 @@ def main(config: NewsConfig) -> None:
     if run.metrics is not None and run.metrics["epochs_asked"] >= (config.epochs or 0):
         run.say(f"{run.folder} holds a finished run; ask for more --epochs to go on")
         return
-    run.reopen()
+    run.reopen()  # until step 6 it counts as unfinished
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(
         "float32" if config.precision == "float32" else f"mixed_{config.precision}"
@@ -61,6 +61,7 @@ def main(config: NewsConfig) -> None:
     strategy = choose_strategy(config.strategy)
     with strategy.scope():
         model = build_model(config, data)
+    # The schedule must know where it ends.
     total_steps = epochs * train_batches.steps_per_epoch
     total_steps = min(total_steps, config.max_steps or total_steps)
     optimizer = build_optimizer(
@@ -88,22 +89,24 @@ def main(config: NewsConfig) -> None:
         steps_per_call=config.steps_per_call,
         stateful={"stopping": stopping},
     )
-    for line in trainer.restore():
+    for line in trainer.restore():  # names each damaged checkpoint that was passed over
         run.say(line)
     if trainer.step:
         run.say(f"resumed at step {trainer.step:,}")
     history = History(run.folder / "history.jsonl")
-    history.rewind(trainer.step)
+    history.rewind(trainer.step)  # what came after the checkpoint will be measured again
     board = TensorBoard(run.folder / "tensorboard")
     stopped = f"no better dev {config.stop_on} for {config.patience} epochs: stopped"
     if stopping.should_stop:
         run.say(f"{stopped} before; a larger --patience goes on")
     num_epochs = 0 if stopping.should_stop else epochs
     with contextlib.closing(ProgressBar()) as bar:
+        # The steps are taken inside epochs(); this body runs once after each epoch.
         for progress in trainer.epochs(
             train_batches, num_epochs, max_steps=config.max_steps, observers=[bar]
         ):
             dev = ClassificationMetrics(data.dataset.classes)
+            # The model returns logits.
             dev.update(data.dev.labels, softmax(trainer.predict(dev_batches), axis=-1))
             scores = dev.result().scalars()
             record = {
@@ -129,6 +132,7 @@ def main(config: NewsConfig) -> None:
 
     # 5. The best model is exported, and measured as it will be served: raw text in.
     best_step = trainer.restore_best()
+    # The export stores embeddings in half precision: rounded now, this model is what is shipped.
     round_embeddings(model)
     classes = data.dataset.classes
     saved_model = config.export_dir or run.folder / "saved_model"
@@ -160,7 +164,8 @@ def build_model(config: NewsConfig, data: NewsData) -> keras.Model:
             embedding_dim=config.embedding_dim,
             width=config.width,
             num_layers=config.num_layers,
-            # Runs of characters are streams of their own; fasttext's are hashed by its builder.
+            # None: the builder hashes n-grams by itself, which is the idea of fasttext. For the
+            # others, data.py made a stream with a vocabulary of each length.
             ngrams=None if config.model == "fasttext" else {},
             num_buckets=config.num_buckets,
             combine=config.combine,
