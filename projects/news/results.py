@@ -58,7 +58,7 @@ def write_results(
     metrics = {
         "dataset": {"name": data.dataset.name, "sha256": data.dataset.sha256},
         "seed": config.seed,
-        "wall_time": {"value": round(run.seconds, 1), "unit": "s"},
+        "wall_time": {"value": round(run.seconds, 1), "unit": "s, of the process that finished"},
         "units": {
             "accuracy": "share in [0, 1]",
             "macro_f1": "in [0, 1]",

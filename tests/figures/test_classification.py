@@ -102,7 +102,7 @@ def test_calibration_draws_the_filled_bins():
     figure = calibration(BINS, error=0.0412)
     assert "0.0412" in texts(figure)
     line = figure.axes[0].lines[1]
-    assert list(line.get_xdata()) == [0.7, 0.9] and list(line.get_ydata()) == [0.5, 0.95]
+    assert np.asarray(line.get_xydata()).tolist() == [[0.7, 0.5], [0.9, 0.95]]
     heights = [bar.get_height() for bar in figure.axes[1].patches]
     assert heights == pytest.approx([0.2, 0.8])
     assert_text_is_inside(figure)

@@ -22,7 +22,7 @@ def test_near_vectors_are_near_on_the_map():
     centres = np.eye(3)[np.arange(30) % 3] * 10
     vectors = centres + np.random.default_rng(0).normal(size=(30, 3))
     figure = word_map(WORDS[:30], vectors, [f"组{i % 3}" for i in range(30)])
-    points = np.array([[*line.get_xdata(), *line.get_ydata()] for line in figure.axes[0].lines])
+    points = np.array([np.ravel(line.get_xydata()) for line in figure.axes[0].lines])
     distances = np.linalg.norm(points[:, None] - points, axis=-1) + 1e9 * np.eye(30)
     assert (distances.argmin(axis=1) % 3 == np.arange(30) % 3).all()
 
@@ -46,7 +46,7 @@ def test_few_or_equal_vectors_are_drawn(vectors, method):
     figure = word_map(WORDS[: len(vectors)], vectors, method=method)
     assert len(figure.axes[0].lines) == len(vectors)
     for line in figure.axes[0].lines:
-        assert np.isfinite([line.get_xdata(), line.get_ydata()]).all()
+        assert np.isfinite(np.asarray(line.get_xydata())).all()
 
 
 def test_many_groups_wrap_and_a_crowd_says_how_many_labels_are_missing():
