@@ -52,8 +52,8 @@ def _exit_status(run: Callable[[], None]) -> int:
         if error.errno not in _DISK_ERRORS:
             raise
         print(
-            f"error: {error.filename or 'the run folder'}: {error.strerror}; checkpoints written "
-            "so far are kept: free or choose another disk and give the same command again",
+            f"error: {error.filename or 'the run folder'}: {error.strerror}; what was written "
+            "before is kept: mend it or choose another place, and give the same command again",
             file=sys.stderr,
         )
         return 2

@@ -17,6 +17,7 @@ from tfcamp.figures import (
     Section,
     Table,
     calibration,
+    class_scores,
     class_table,
     confusion_matrix,
     figure_svg,
@@ -58,7 +59,11 @@ def write_results(
     metrics = {
         "dataset": {"name": data.dataset.name, "sha256": data.dataset.sha256},
         "seed": config.seed,
-        "wall_time": {"value": round(run.seconds, 1), "unit": "s, of the process that finished"},
+        "wall_time": {
+            "value": round(run.seconds, 1),
+            "unit": "s",
+            "of": "the process that finished the run",
+        },
         "units": {
             "accuracy": "share in [0, 1]",
             "macro_f1": "in [0, 1]",
@@ -125,6 +130,7 @@ def _figures(
     report = shown.report
     figures = {
         "learning_curves": learning_curves(history, best_step=best_step),
+        "class_scores": class_scores(report.per_class),
         "confusion_matrix": confusion_matrix(report.confusion, data.dataset.classes),
         "calibration": calibration(report.calibration, error=report.expected_calibration_error),
     }
@@ -175,6 +181,7 @@ def _sections(figures: Mapping[str, Figure], shown: Evaluation) -> list[Section]
             "Classes",
             "Precision: how much of what was called this class is of it. Recall: how much of this "
             "class was found. F1: their harmonic mean.",
+            figure_svg(figures["class_scores"]),
             table=class_table(shown.report.per_class),
         ),
         Section(

@@ -8,6 +8,7 @@ python projects/news/train.py --help                             every option
 
 import contextlib
 import functools
+import math
 
 import keras
 import numpy as np
@@ -42,10 +43,11 @@ def main(config: NewsConfig) -> None:
     if config.export_dir is not None:
         check_export_folder(config.export_dir)
     run = Run.open(config, "news", may_differ=MAY_DIFFER)
-    if run.metrics is not None and run.metrics["epochs_asked"] >= (config.epochs or 0):
-        run.say(f"{run.folder} holds a finished run; ask for more --epochs to go on")
+    if run.metrics is not None and not asks_for_more(config, run.metrics["asked"]):
+        run.say(
+            f"{run.folder} holds a finished run; more --epochs, --max-steps or --patience goes on"
+        )
         return
-    run.reopen()  # until step 6 it counts as unfinished
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(
         "float32" if config.precision == "float32" else f"mixed_{config.precision}"
@@ -93,6 +95,7 @@ def main(config: NewsConfig) -> None:
         run.say(line)
     if trainer.step:
         run.say(f"resumed at step {trainer.step:,}")
+    run.reopen()  # until step 6 it counts as unfinished
     history = History(run.folder / "history.jsonl")
     history.rewind(trainer.step)  # what came after the checkpoint will be measured again
     board = TensorBoard(run.folder / "tensorboard")
@@ -145,13 +148,27 @@ def main(config: NewsConfig) -> None:
 
     # 6. Figures, the report, and metrics.json, which marks the run as finished.
     facts = {
-        "epochs_asked": epochs,
+        "asked": {
+            "epochs": epochs,
+            "max_steps": config.max_steps,
+            "patience": config.patience,
+        },
         "best_step": best_step,
         "parameters": model.count_params(),
         "weights_sha256": weights_sha256(model),
         "saved_model": str(saved_model),
     }
     write_results(run, config, data, model, history.records, evaluations, facts)
+
+
+def asks_for_more(config: NewsConfig, asked: dict[str, int | None]) -> bool:
+    """Tells whether the options ask for more training than a finished run was asked for."""
+    unlimited = math.inf
+    return (
+        (config.epochs or 0) > (asked["epochs"] or 0)
+        or (config.max_steps or unlimited) > (asked["max_steps"] or unlimited)
+        or config.patience > (asked["patience"] or 0)
+    )
 
 
 def build_model(config: NewsConfig, data: NewsData) -> keras.Model:

@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from tfcamp.figures import classification
 from tfcamp.figures.classification import calibration, class_scores, confusion_matrix
 from tfcamp.figures.style import SHADES, drawing
-from tfcamp.figures.tables import class_table, mistakes_table
+from tfcamp.figures.tables import class_table
 from tfcamp.metrics.classification import CalibrationBin, ClassScores
 
 BINS = (
@@ -127,11 +127,3 @@ def test_class_table_has_a_row_for_each_class():
     table = class_table(SCORES)
     assert list(table.header) == ["class", "precision", "recall", "F1", "rows"]
     assert [row[0] for row in table.rows] == ["财经", "sport", "never seen"]
-
-
-def test_mistakes_are_the_wrong_answers_the_surest_first():
-    probabilities = iter(np.array([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.3, 0.7]]))
-    table = mistakes_table(iter("甲乙丙丁"), iter([0, 1, 1, 0]), probabilities, ["A", "B"], limit=2)
-    assert list(table.rows) == [["丙", "B", "A", 0.8], ["丁", "A", "B", 0.7]]
-    with pytest.raises(ValueError):
-        mistakes_table(["甲"], [0, 1], np.eye(2), ["A", "B"])

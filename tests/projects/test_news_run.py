@@ -124,7 +124,7 @@ class TestAgain:
         assert records[0] == first and len(records) == 2
         assert (records[1]["epoch"], records[1]["step"]) == (2, 2 * first["step"])
         metrics = metrics_of(folder)
-        assert metrics["epochs_asked"] == 2
+        assert metrics["asked"]["epochs"] == 2
         assert metrics["best_step"] in [record["step"] for record in records]
         assert (folder / f"checkpoints/step-{records[1]['step']:08d}.npz").exists()
 

@@ -4,7 +4,7 @@ from tfcamp.figures.classification import calibration, class_scores, confusion_m
 from tfcamp.figures.curves import learning_curves
 from tfcamp.figures.report import Section, Table, write_report
 from tfcamp.figures.save import SavedFigure, figure_svg, save_figure
-from tfcamp.figures.tables import class_table, mistakes_table
+from tfcamp.figures.tables import class_table
 from tfcamp.figures.words import word_map
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "confusion_matrix",
     "figure_svg",
     "learning_curves",
-    "mistakes_table",
     "save_figure",
     "word_map",
     "write_report",

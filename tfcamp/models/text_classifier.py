@@ -4,9 +4,9 @@ Each is a function ``TextClassifierConfig -> keras.Model``. The model's inputs a
 streams, ``int32[B, T]`` each, T >= 1, right-padded with id 0; its output is logits, float32[B, C]
 under every precision policy, with no softmax: the loss takes logits.
 
-Two streams, ``{"word": ..., "char": ...}``, are aligned over characters: ``word[b, t]`` is the word
-in which character t stands, and the embeddings of both are added, or concatenated, at each
-position. Embeddings of hashed n-grams may join them.
+Several streams, ``{"word": ..., "char": ..., "char2": ...}``, are aligned over characters:
+``word[b, t]`` is the word in which character t stands, ``char2[b, t]`` the pair that it begins.
+Their embeddings are added, or concatenated, at each position; those of hashed n-grams may join.
 """
 
 from collections.abc import Callable, Mapping
