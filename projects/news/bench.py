@@ -24,7 +24,8 @@ from tfcamp.bench import matrix_product, measure_in_turn, median_ratio
 from tfcamp.cli import run_project
 from tfcamp.data.pipeline import BatchStream, PackedExamples
 from tfcamp.data.sources import load_text_dataset
-from tfcamp.export.saved_model import load_text_classifier
+from tfcamp.errors import UserError
+from tfcamp.export.saved_model import ServedTextClassifier, load_text_classifier
 from tfcamp.losses import cross_entropy
 from tfcamp.models.text_classifier import TextClassifierConfig, build_text_classifier
 from tfcamp.text import ChineseSegmenter, TextEncoder, TextTokenizer, Vocabulary
@@ -54,17 +55,33 @@ class BenchConfig:
     steps: int = 32
     """Steps of training in each round, and of each compiled call."""
 
+    def __post_init__(self) -> None:
+        """Refuses values that cannot work.
+
+        Raises:
+          UserError: one line that names the option.
+        """
+        for name in ("rounds", "steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} {getattr(self, name)}: expected at least 1")
+
 
 def main(config: BenchConfig) -> None:
     """Measure training, input, segmentation and prediction speed as ratios."""
+    model = load_text_classifier(config.saved_model)
     dataset = load_text_dataset(config.dataset, data_dir=config.data_dir, seed=0)
     titles = [row.text for row, _ in zip(dataset.train, range(4096), strict=False)]
     with tempfile.TemporaryDirectory() as folder:
         stream = _random_stream(Path(folder))
         speeds = measure_in_turn(
             {
-                "loop": _our_loop(stream, config.steps, Path(folder), train_embeddings=True),
-                "loop, frozen": _our_loop(stream, config.steps, Path(folder), False),
+                "loop": _our_loop(stream, config.steps, Path(folder)),
+                "loop, dense Adam": _our_loop(
+                    stream, config.steps, Path(folder), optimizer=keras.optimizers.Adam
+                ),
+                "loop, frozen": _our_loop(
+                    stream, config.steps, Path(folder), train_embeddings=False
+                ),
                 "fit": _fit(stream, config.steps, steps_per_execution=config.steps),
                 "fit, a step a call": _fit(stream, config.steps, steps_per_execution=1),
                 "input": lambda: _count_rows(stream),
@@ -80,17 +97,24 @@ def main(config: BenchConfig) -> None:
     results = {
         "loop / fit": median_ratio(speeds, "loop", "fit"),
         "loop / fit, a step a call": median_ratio(speeds, "loop", "fit, a step a call"),
+        "loop / loop with Keras's dense Adam": median_ratio(speeds, "loop", "loop, dense Adam"),
         "loop / loop with the embedding frozen": median_ratio(speeds, "loop", "loop, frozen"),
         "share of the float32 matrix peak": statistics.median(used),
         "input / training step": median_ratio(speeds, "input", "loop"),
+        "raw text to ids / training step": _titles_per_second(speeds["encoder"], titles)
+        / statistics.median(speeds["loop"]),
         "segmenter / jieba": median_ratio(speeds, "segmenter", "jieba"),
-        **_latency(config.saved_model, titles),
+        **_latency(model, titles),
     }
     for name, values in speeds.items():
         print(f"{name:<40}{statistics.median(values):>18,.0f} /s")
     for name, value in results.items():
         print(f"{name:<40}{value:>18.2f}")
     print(json.dumps({"ratios": results, "speeds": speeds}, ensure_ascii=False))
+
+
+def _titles_per_second(characters_per_second: list[float], titles: list[str]) -> float:
+    return statistics.median(characters_per_second) * len(titles) / sum(map(len, titles))
 
 
 def _random_stream(folder: Path) -> BatchStream:
@@ -116,11 +140,16 @@ def _model(train_embeddings: bool = True) -> keras.Model:
 
 
 def _our_loop(
-    stream: BatchStream, steps: int, folder: Path, train_embeddings: bool
+    stream: BatchStream,
+    steps: int,
+    folder: Path,
+    *,
+    optimizer: type[keras.optimizers.Adam] = RowSparseAdam,
+    train_embeddings: bool = True,
 ) -> Callable[[], float]:
     trainer = Trainer(
         _model(train_embeddings),
-        RowSparseAdam(1e-3),
+        optimizer(1e-3),
         cross_entropy,
         checkpoints=CheckpointFolder(folder / "checkpoints"),
         steps_per_call=steps,
@@ -186,8 +215,7 @@ def _text_cases(titles: list[str]) -> dict[str, Callable[[], float]]:
     }
 
 
-def _latency(saved_model: Path, titles: list[str]) -> dict[str, float]:
-    model = load_text_classifier(saved_model)
+def _latency(model: ServedTextClassifier, titles: list[str]) -> dict[str, float]:
     times = []
     for title in titles[:200] * 2:
         started = time.perf_counter()
