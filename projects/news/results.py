@@ -196,7 +196,7 @@ def _sections(figures: Mapping[str, Figure], shown: Evaluation) -> list[Section]
         ),
         Section(
             "The most confident mistakes",
-            "Read these first: half of them are hard, and some are wrong labels.",
+            "Read these first: what the model cannot tell apart, and labels that look wrong.",
             table=Table(["text", "true", "predicted", "probability"], mistakes),
         ),
     ]
