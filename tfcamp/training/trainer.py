@@ -1,11 +1,8 @@
 """The loop: many steps in one call of a compiled function, everything else in plain Python."""
 
 import hashlib
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
 from typing import NamedTuple, NoReturn, Protocol
 
 import keras
@@ -16,6 +13,7 @@ from tfcamp.data.pipeline import BatchStream
 from tfcamp.errors import Interrupted, UserError
 from tfcamp.losses import WeightedSum
 from tfcamp.training.checkpoints import CheckpointFolder, read_checkpoint, write_checkpoint
+from tfcamp.training.signals import DeferredSignals
 from tfcamp.training.step import Loss, build_train_step
 
 
@@ -148,7 +146,7 @@ class Trainer:
         total = num_epochs * per_epoch
         total = total if max_steps is None else min(total, max_steps)
         batches = iter(stream.dataset(self.step))
-        with _DeferredSignals() as signals:
+        with DeferredSignals() as signals:
             while self.step < total:
                 end = min((self.step // per_epoch + 1) * per_epoch, total)
                 progress = None
@@ -330,25 +328,3 @@ def _assign(variables: Sequence[keras.Variable], arrays: dict[str, np.ndarray]) 
         raise ValueError(f"{len(arrays)} arrays were saved, the model has {len(variables)}")
     for variable, value in zip(variables, arrays.values(), strict=True):
         variable.assign(value)
-
-
-class _DeferredSignals:
-    """Remembers the first Ctrl-C or SIGTERM, so that the loop can save its state and stop."""
-
-    received: int | None = None
-
-    def __enter__(self) -> "_DeferredSignals":
-        self._previous = {}
-        if threading.current_thread() is threading.main_thread():  # only there handlers can be set
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._receive)
-        return self
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            raise KeyboardInterrupt  # the second one will not wait
-        self.received = number
-
-    def __exit__(self, *exception) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
