@@ -1,39 +1,11 @@
-"""Classification losses, each returned as a sum and the weight to divide it by.
-
-A mean taken inside a loss is wrong as soon as a batch is ragged, padded or split over replicas:
-the mean of means is not the mean. So a loss here returns ``WeightedSum(total, weight)``; whoever
-knows the whole batch adds both up and divides once.
-
-Every loss takes *logits* and works in float32 whatever their dtype. Do not pass probabilities: a
-softmax in the model and another in the loss leave a perfect prediction of ten classes at 1.46
-nats, and training stalls.
-"""
+"""Classification losses: cross-entropy and focal loss, of many classes or of two."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
-
-class WeightedSum(NamedTuple):
-    """A sum of losses and the number of examples, or sum of their weights, behind it.
-
-    ``weight`` is the sum of the *sample* weights. Class weights and focal factors scale ``total``
-    only: were they in the divisor too, a batch of one class would not feel its class weight at
-    all, and the mean would depend on how the rows fell into batches. This way sums of batches and
-    replicas add up to the loss of the whole data set, whose gradient they estimate.
-
-    Attributes:
-      total: float32[], in nats.
-      weight: float32[].
-    """
-
-    total: tf.Tensor
-    weight: tf.Tensor
-
-    def mean(self) -> tf.Tensor:
-        """Returns total / weight, float32[]; 0 where nothing was weighed."""
-        return tf.math.divide_no_nan(self.total, self.weight)
+from tfcamp.losses.weighted import WeightedSum, check_shapes, weighted_sum
 
 
 def cross_entropy(
@@ -69,10 +41,10 @@ def cross_entropy(
     >>> print(f"{cross_entropy([0], [[2.0, 0.0]], label_smoothing=0.2).mean():.4f} nats")
     0.3269 nats
     """
-    logits = _as_logits(logits)
-    targets = _class_targets(labels, logits, label_smoothing)
-    losses = -targets * tf.nn.log_softmax(logits)
-    return _weighted_sum(_sum_over_classes(losses, labels, class_weights), weights)
+    losses = class_losses(
+        labels, logits, class_weights=class_weights, label_smoothing=label_smoothing
+    )
+    return weighted_sum(losses, weights)
 
 
 def focal_cross_entropy(
@@ -109,13 +81,14 @@ def focal_cross_entropy(
     >>> print(f"{focal_cross_entropy([0], [[2.0, 0.0]]).mean():.4f} nats")
     0.0018 nats
     """
-    _check_gamma(gamma)
-    logits = _as_logits(logits)
-    targets = _class_targets(labels, logits, label_smoothing)
-    losses = -targets * tf.nn.log_softmax(logits)
-    if gamma > 0:
-        losses *= tf.exp(gamma * _log_of_the_rest(logits))
-    return _weighted_sum(_sum_over_classes(losses, labels, class_weights), weights)
+    losses = class_losses(
+        labels,
+        logits,
+        gamma=gamma,
+        class_weights=class_weights,
+        label_smoothing=label_smoothing,
+    )
+    return weighted_sum(losses, weights)
 
 
 def binary_cross_entropy(
@@ -201,7 +174,7 @@ def binary_focal_cross_entropy(
         raise ValueError(f"alpha must be in [0, 1] or None, got {alpha!r}")
     logits = tf.cast(tf.convert_to_tensor(logits), tf.float32)
     labels = tf.cast(tf.convert_to_tensor(labels), tf.float32)
-    _check_shapes("labels", labels.shape, logits.shape)
+    check_shapes("labels", labels.shape, logits.shape)
     targets = (1.0 - label_smoothing) * labels + label_smoothing / 2.0
     log_p, log_rest = tf.math.log_sigmoid(logits), tf.math.log_sigmoid(-logits)
     positive, negative = -targets * log_p, -(1.0 - targets) * log_rest
@@ -210,7 +183,29 @@ def binary_focal_cross_entropy(
         negative *= tf.exp(gamma * log_p)
     if alpha is not None:
         positive, negative = alpha * positive, (1.0 - alpha) * negative
-    return _weighted_sum(positive + negative, weights)
+    return weighted_sum(positive + negative, weights)
+
+
+def class_losses(
+    labels: Any,
+    logits: Any,
+    *,
+    gamma: float = 0.0,
+    class_weights: Any = None,
+    label_smoothing: float = 0.0,
+) -> tf.Tensor:
+    """Returns what each row adds to `focal_cross_entropy`, float32[B, ...], before it is weighed.
+
+    The arguments are those of `focal_cross_entropy`. For losses that put rows together in their
+    own way.
+    """
+    _check_gamma(gamma)
+    logits = _as_logits(logits)
+    targets = _class_targets(labels, logits, label_smoothing)
+    losses = -targets * tf.nn.log_softmax(logits)
+    if gamma > 0:
+        losses *= tf.exp(gamma * _log_of_the_rest(logits))
+    return _sum_over_classes(losses, labels, class_weights)
 
 
 def _log_of_the_rest(logits: tf.Tensor) -> tf.Tensor:
@@ -239,10 +234,10 @@ def _class_targets(labels: Any, logits: tf.Tensor, label_smoothing: float) -> tf
     labels = tf.convert_to_tensor(labels)
     num_classes = tf.shape(logits)[-1]
     if labels.dtype.is_integer:
-        _check_shapes("class ids", labels.shape, logits.shape[:-1])
+        check_shapes("class ids", labels.shape, logits.shape[:-1])
         targets = tf.one_hot(labels, num_classes)
     else:
-        _check_shapes("label probabilities", labels.shape, logits.shape)
+        check_shapes("label probabilities", labels.shape, logits.shape)
         targets = tf.cast(labels, tf.float32)
     if label_smoothing == 0:
         return targets
@@ -255,7 +250,7 @@ def _sum_over_classes(losses: tf.Tensor, labels: Any, class_weights: Any) -> tf.
     num_classes = tf.shape(losses)[-1]
     if class_weights is not None:
         class_weights = tf.cast(tf.convert_to_tensor(class_weights), tf.float32)
-        _check_shapes("class_weights", class_weights.shape, losses.shape[-1:])
+        check_shapes("class_weights", class_weights.shape, losses.shape[-1:])
         losses *= class_weights
     losses = tf.reduce_sum(losses, axis=-1)
     labels = tf.convert_to_tensor(labels)
@@ -264,21 +259,6 @@ def _sum_over_classes(losses: tf.Tensor, labels: Any, class_weights: Any) -> tf.
         known = (labels >= 0) & (labels < tf.cast(num_classes, labels.dtype))
         losses = tf.where(known, losses, math.nan)
     return losses
-
-
-def _weighted_sum(losses: tf.Tensor, weights: Any) -> WeightedSum:
-    if weights is None:
-        return WeightedSum(tf.reduce_sum(losses), tf.cast(tf.size(losses), tf.float32))
-    weights = tf.cast(tf.convert_to_tensor(weights), tf.float32)
-    _check_shapes("weights", weights.shape, losses.shape)
-    # no_nan: what stands in a row of weight 0, an unknown label for example, cannot be felt.
-    total = tf.reduce_sum(tf.math.multiply_no_nan(losses, weights))
-    return WeightedSum(total, tf.reduce_sum(weights))
-
-
-def _check_shapes(name: str, shape: tf.TensorShape, expected: tf.TensorShape) -> None:
-    if not shape.is_compatible_with(expected):
-        raise ValueError(f"{name} must have shape {expected}, got {shape}")
 
 
 def _check_gamma(gamma: float) -> None:
