@@ -1,0 +1,1 @@
+"""svhn_full dataset."""

@@ -1,0 +1,278 @@
+"""House numbers from the user's files: the competition's layout, crops, and a folder of images.
+
+| a folder with | is |
+|---|---|
+| ``train.json`` and ``train.zip`` or ``train/``, and so on | the layout of Tianchi's competition |
+| ``train.npz``, ``val.npz``, and so on | single digits, ``x`` uint8[N, H, W, 3] and ``y`` int[N] |
+| ``labels.csv`` | images of the user's own, columns ``file,number`` and optionally ``split`` |
+
+Everything is checked once when it is opened, so that what is wrong is named: every label, and every
+image by decoding it. Afterwards images are read one by one, those in a zip without unpacking it.
+"""
+
+import csv
+import json
+import math
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tfcamp.data.image_splits import (
+    ImageDataset,
+    ImageRow,
+    ImageSplit,
+    check_image,
+    count_lengths,
+)
+from tfcamp.data.image_stores import FolderImages, Images, ZipImages
+from tfcamp.data.text_files import read_lines
+from tfcamp.data.text_splits import sha256_of
+from tfcamp.errors import UserError
+from tfcamp.vision.digits import check_number
+
+# The names of a split, ours first; the last are those of the competition's own files.
+TRAIN_STEMS = ("train", "mchar_train")
+DEV_STEMS = ("val", "dev", "valid", "validation", "mchar_val")
+TEST_STEMS = ("test", "mchar_test_a")
+LABELS_FILE = "labels.csv"
+SUBMISSION_HEADER = ("file_name", "file_code")
+
+_BOX_KEYS = ("left", "top", "width", "height")
+
+
+class _Entry(NamedTuple):
+    """An image's name and what is known of it."""
+
+    name: str
+    number: str | None
+    boxes: npt.NDArray[np.int32] | None
+
+
+def load_competition(folder: Path) -> ImageDataset:
+    """Opens a folder in the competition's layout.
+
+    Raises:
+      UserError: a file is missing, or an entry of one is not as expected.
+    """
+    splits, paths = [], []
+    for stems in (TRAIN_STEMS, DEV_STEMS, TEST_STEMS):
+        stem = _stem_of(folder, stems, (".json", ".zip", ""))
+        if stem is None:
+            if stems is not TEST_STEMS:
+                raise UserError(
+                    f"{folder}: has no {stems[0]}.json and {stems[0]}.zip (or folder {stems[0]}); "
+                    f"{' or '.join(stems[1:])} may stand for {stems[0]}"
+                )
+            splits.append(None)
+            continue
+        label_file = folder / f"{stem}.json"
+        images = _images_of(folder, stem)
+        if label_file.is_file():
+            entries = list(_read_competition_labels(label_file))
+        elif stems is TEST_STEMS:
+            entries = [_Entry(name, None, None) for name in images.names()]
+        else:
+            raise UserError(f"{label_file}: no such file; expected the labels of {images.path}")
+        splits.append(_checked_split(images, entries, label_file))
+        paths += [label_file] if label_file.is_file() else []
+        paths += images.files(entry.name for entry in entries)
+    train, dev, test = splits
+    return ImageDataset(folder.name, train, dev, test, sha256_of(paths))
+
+
+def load_labelled_images(folder: Path, *, seed: int) -> ImageDataset:
+    """Opens a folder of images with a ``labels.csv``, cut 80/10/10 where it names no splits.
+
+    Raises:
+      UserError: a row is not as expected (file:line), or a split would be empty.
+    """
+    path = folder / LABELS_FILE
+    parts: dict[str, list[_Entry]] = {"train": [], "dev": [], "test": []}
+    undivided = []
+    seen: dict[str, int] = {}
+    for line, name, number, split in _read_labels_csv(path):
+        if name in seen:
+            raise UserError(f"{path}:{line}: {name} stands on line {seen[name]} already")
+        seen[name] = line
+        entry = _Entry(name, number, None)
+        (undivided if split is None else parts[split]).append(entry)
+    notes = ()
+    if undivided:
+        if len(undivided) < 10:
+            raise UserError(
+                f"{path}: {len(undivided)} images are too few to cut 80/10/10: give at least 10, "
+                "or name the split of each in a column split"
+            )
+        tenth = (len(undivided) + 5) // 10
+        order = random.Random(seed).sample(range(len(undivided)), len(undivided))
+        for part, chosen in zip(
+            ("test", "dev", "train"),
+            (order[:tenth], order[tenth : 2 * tenth], order[2 * tenth :]),
+            strict=True,
+        ):
+            parts[part] = [undivided[position] for position in sorted(chosen)]
+        notes = (f"{path}: cut 80/10/10 into train, dev and test, seed {seed}",)
+    images = FolderImages(folder)
+    for part in ("train", "dev"):
+        if not parts[part]:
+            raise UserError(f"{path}: has no image of split {part}; expected train and dev")
+    train, dev, test = (
+        _checked_split(images, entries, path) if entries else None for entries in parts.values()
+    )
+    assert train is not None and dev is not None
+    paths = [path, *images.files(seen)]
+    return ImageDataset(folder.name, train, dev, test, sha256_of(paths), notes)
+
+
+def write_number_submission(path: Path, names: Sequence[str], numbers: Sequence[str]) -> None:
+    """Writes numbers in the competition's format, the images in the order of their names.
+
+    Raises:
+      UserError: the file cannot be written.
+      ValueError: there is not one number for each name.
+    """
+    rows = sorted(zip(names, numbers, strict=True))
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(SUBMISSION_HEADER)
+            writer.writerows(rows)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def is_competition(folder: Path) -> bool:
+    """Tells whether a folder has the labels or images of a training split."""
+    return _stem_of(folder, TRAIN_STEMS, (".json", ".zip")) is not None
+
+
+def _stem_of(folder: Path, stems: Sequence[str], suffixes: Sequence[str]) -> str | None:
+    """Returns the stem under which a folder has a file with one of the suffixes."""
+    found = [
+        stem for stem in stems if any((folder / (stem + suffix)).exists() for suffix in suffixes)
+    ]
+    if len(found) > 1:
+        raise UserError(f"{folder}: has {' and '.join(found)}, which mean the same; keep one")
+    return found[0] if found else None
+
+
+def _images_of(folder: Path, stem: str) -> Images:
+    archive, sub_folder = folder / f"{stem}.zip", folder / stem
+    if archive.is_file():
+        return ZipImages(archive)
+    if sub_folder.is_dir():
+        return FolderImages(sub_folder)
+    raise UserError(f"{folder}: has neither {stem}.zip nor a folder {stem} with the images")
+
+
+def _checked_split(images: Images, entries: Sequence[_Entry], origin: Path) -> ImageSplit:
+    """Decodes every image of a split once and returns the split."""
+    names = [entry.name for entry in entries]
+    if not names:
+        raise UserError(f"{origin}: names no image")
+    for name, data in zip(names, images.read_all(names), strict=True):
+        check_image(data, f"{images.path}: {name}")
+
+    def rows() -> Iterator[ImageRow]:
+        for entry, data in zip(entries, images.read_all(names), strict=True):
+            yield ImageRow(entry.name, data, entry.number, entry.boxes)
+
+    counts = count_lengths(entry.number for entry in entries)
+    return ImageSplit(str(images.path), len(entries), counts, rows)
+
+
+def _read_competition_labels(path: Path) -> Iterator[_Entry]:
+    """Yields the entries of a file ``{"000001.png": {"label": [1, 9], "left": [..], ..}, ..}``."""
+    try:
+        entries = json.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: expected JSON: {error}") from error
+    if not isinstance(entries, dict):
+        raise UserError(f'{path}: expected an object {{"000001.png": {{"label": [1, 9], …}}, …}}')
+    for name, entry in entries.items():
+        where = f"{path}: {name}"
+        digits = _numbers_in(entry, "label", where)
+        if any(digit not in range(10) for digit in digits):
+            hint = "; SVHN's own files write 10 for the digit 0" if 10 in digits else ""
+            raise UserError(f"{where}: label must be digits 0 to 9, got {_short(digits)}{hint}")
+        number = check_number("".join(str(int(digit)) for digit in digits), where)
+        columns = {key: _numbers_in(entry, key, where) for key in _BOX_KEYS if key in entry}
+        if columns and set(columns) != set(_BOX_KEYS):
+            lacking = ", ".join(key for key in _BOX_KEYS if key not in columns)
+            raise UserError(f"{where}: has no {lacking}; expected {', '.join(_BOX_KEYS)} or none")
+        for key, values in columns.items():
+            if len(values) != len(digits):
+                raise UserError(
+                    f"{where}: {key} has {len(values)} entries, label has {len(digits)}"
+                )
+            if key in ("width", "height") and min(values) < 0:
+                raise UserError(f"{where}: {key} must not be negative, got {_short(values)}")
+        boxes = [columns[key] for key in _BOX_KEYS] if columns else None
+        yield _Entry(name, number, None if boxes is None else np.array(boxes).T.astype(np.int32))
+
+
+def _numbers_in(entry: Any, key: str, where: str) -> list[float]:
+    """Returns the list of numbers under a key of a JSON object."""
+    values = entry.get(key) if isinstance(entry, dict) else None
+    if not isinstance(values, list) or not all(
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and abs(value) < 2**31
+        for value in values
+    ):
+        shown = "nothing" if values is None else _short(values)
+        raise UserError(f'{where}: expected a list of numbers under "{key}", got {shown}')
+    return values
+
+
+def _read_labels_csv(path: Path) -> Iterator[tuple[int, str, str, str | None]]:
+    """Yields line, file, number and split (None where there is no such column)."""
+    reader = csv.reader((line + "\n" for line in read_lines(path)), strict=True)
+    columns = None
+    try:
+        for fields in reader:
+            line = reader.line_num
+            fields = [field.strip() for field in fields]
+            if not any(fields):
+                continue
+            if columns is None:
+                columns = [field.lower() for field in fields]
+                if not {"file", "number"} <= set(columns):
+                    raise UserError(
+                        f'{path}:{line}: expected a header "file,number" or "file,number,split", '
+                        f"got {_short(','.join(fields))}"
+                    )
+                continue
+            if len(fields) != len(columns):
+                raise UserError(
+                    f"{path}:{line}: expected {len(columns)} columns as in the header, got "
+                    f"{len(fields)}"
+                )
+            row = dict(zip(columns, fields, strict=True))
+            number = check_number(row["number"], f"{path}:{line}")
+            yield line, row["file"], number, _split_named(row.get("split"), f"{path}:{line}")
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: {error}") from error
+
+
+def _split_named(split: str | None, where: str) -> str | None:
+    """Returns train, dev or test for one of their names."""
+    names = {"train": ("train",), "dev": DEV_STEMS, "test": ("test",)}
+    for part, stems in names.items():
+        if split in stems:
+            return part
+    if split is not None:
+        raise UserError(f"{where}: expected split train, dev or test, got {split!r}")
+    return None
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return repr(text if len(text) <= 40 else text[:39] + "…")
