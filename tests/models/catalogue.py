@@ -11,9 +11,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcamp.losses import WeightedSum, cross_entropy
-from tfcamp.models import text_classifier
+from tfcamp.decoding.ctc import decode_greedily
+from tfcamp.decoding.numbers import decode_numbers
+from tfcamp.losses import WeightedSum, cross_entropy, ctc_loss, number_loss
+from tfcamp.models import image_classifier, number_reader, text_classifier, trunks
+from tfcamp.models.image_blocks import ImageClassifierConfig
+from tfcamp.models.number_reader import NumberReaderConfig
 from tfcamp.models.text_classifier import TextClassifierConfig
+from tfcamp.vision.digits import numbers_to_labels
+
+
+def likeliest_class(logits: Any) -> np.ndarray:
+    return np.argmax(logits, -1)
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,10 @@ class Entry:
       inputs: a batch of four, as the model takes it.
       labels: what the four should become.
       loss: from labels and the model's outputs.
+      decode: from the model's outputs to what is compared with the labels.
+      learning_rate: with which Adam learns the four.
+      num_steps: in which it does.
+      slow_to_train: whether the slow tier trains it, because compiling takes long.
     """
 
     builder: Callable[..., keras.Model]
@@ -33,6 +46,10 @@ class Entry:
     inputs: Any
     labels: np.ndarray
     loss: Callable[[Any, Any], WeightedSum]
+    decode: Callable[[Any], Any] = likeliest_class
+    learning_rate: float = 0.03
+    num_steps: int = 100
+    slow_to_train: bool = False
 
 
 # Four texts of four lengths, one of them empty.
@@ -83,9 +100,103 @@ def text_entries() -> Mapping[str, Entry]:
     }
 
 
-CATALOGUE: Mapping[str, Entry] = {**text_entries()}
+def images(height: int, width: int) -> np.ndarray:
+    """Four images, float32[4, H, W, 3] in [0, 1]."""
+    return np.random.default_rng(0).uniform(size=(4, height, width, 3)).astype(np.float32)
+
+
+IMAGES = images(16, 16)
+IMAGE_LABELS = np.array([0, 1, 2, 1], np.int32)
+
+
+def tiny_image_config(**changes: Any) -> ImageClassifierConfig:
+    """An image classifier small enough to build and run in milliseconds."""
+    options = {
+        "num_classes": 3,
+        "height": IMAGES.shape[1],
+        "width": IMAGES.shape[2],
+        "width_multiplier": 0.25,
+        "depth": 1,
+        "dropout": 0.1,
+        "drop_block": 0.1,
+    }
+    return ImageClassifierConfig(**{**options, **changes})
+
+
+def image_entries() -> Mapping[str, Entry]:
+    """Every image classifier, with each of the activations."""
+
+    def entry(model: str, **changes: Any) -> Entry:
+        config = tiny_image_config(**changes)
+        return Entry(
+            builder=image_classifier.BUILDERS[model],
+            build=lambda: image_classifier.build_image_classifier(model, config),
+            inputs=IMAGES,
+            labels=IMAGE_LABELS,
+            loss=cross_entropy,
+            learning_rate=0.01,
+            slow_to_train=model not in ("mlp", "lenet5", "alexnet"),
+        )
+
+    return {
+        **{model: entry(model) for model in image_classifier.BUILDERS},
+        # A quarter of its six channels is too little to tell images by.
+        "lenet5": entry("lenet5", width_multiplier=1.0),
+        "resnet with mish": entry("resnet", activation="mish"),
+        "mobilenet that keeps the width, with swish": entry(
+            "mobilenet", activation="swish", depth=2, max_width_stride=1
+        ),
+    }
+
+
+NUMBERS = numbers_to_labels(["7", "12", "100", "654321"])
+
+
+def tiny_reader_config(**changes: Any) -> NumberReaderConfig:
+    """A number reader small enough to build and run in milliseconds."""
+    options = {
+        "trunk": "resnet",
+        "height": 16,
+        "width": 32,
+        "max_width_stride": 2,
+        "width_multiplier": 0.25,
+        "depth": 1,
+        "head_width": 32,
+        "dropout": 0.1,
+        "drop_block": 0.1,
+    }
+    return NumberReaderConfig(**{**options, **changes})
+
+
+def reader_entries() -> Mapping[str, Entry]:
+    """Both number readers, on a trunk each."""
+
+    def entry(reader: str, loss: Any, decode: Any, **changes: Any) -> Entry:
+        config = tiny_reader_config(**changes)
+        return Entry(
+            builder=number_reader.BUILDERS[reader],
+            build=lambda: number_reader.build_number_reader(reader, config),
+            inputs=images(config.height, config.width),
+            labels=NUMBERS,
+            loss=loss,
+            decode=lambda outputs: decode(outputs)[0],
+            learning_rate=0.005,
+            num_steps=250 if reader == "ctc" else 100,
+            slow_to_train=reader == "ctc",
+        )
+
+    return {
+        "multihead": entry("multihead", number_loss, decode_numbers),
+        "ctc": entry("ctc", ctc_loss, decode_greedily),
+    }
+
+
+CATALOGUE: Mapping[str, Entry] = {**text_entries(), **image_entries(), **reader_entries()}
 
 # Public functions named build_... that build nothing of their own, with the reason.
 DISPATCHERS = {
     text_classifier.build_text_classifier: "picks a builder by name",
+    image_classifier.build_image_classifier: "picks a builder by name",
+    number_reader.build_number_reader: "picks a builder by name",
+    trunks.build_trunk: "cuts the head off a classifier",
 }
