@@ -2,6 +2,7 @@
 
 RUN/config.json     the options, and the versions they ran with
 RUN/log.txt         what was printed
+RUN/lock            held while a process works on the run; names that process
 RUN/data/           what was fitted on the training split, and the ids that are read
 RUN/history.jsonl   the measurements of each epoch
 RUN/tensorboard/    the same, for "tensorboard --logdir RUN"
@@ -10,14 +11,21 @@ RUN/saved_model/    the exported model, where --export-dir names no other folder
 RUN/figures/        curves and tables as pictures
 RUN/report.html     all of it on one page
 RUN/metrics.json    every final figure; there once the run is finished
+
+RUN may be an address, ``gs://bucket/run`` say: checkpoints are written there, and all the rest but
+``data`` in a temporary folder here, from which it is sent there with every line that is said.
 """
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import platform
 import shutil
+import tempfile
 import time
+import weakref
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -26,20 +34,33 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from tfcamp.data.locks import FolderLock
+from tfcamp.data.storage import FolderCopy, as_path, is_remote, remote_errors, whole_file
 from tfcamp.errors import UserError
+
+# What a process that was killed while it began leaves in a new run folder.
+_BEGINNINGS = {"lock", "config.json.partial"}
 
 
 class Run:
-    """An open run folder.
+    """An open run folder, to be closed; the end of the process closes it too, however it comes.
 
     Attributes:
-      folder: the run folder.
+      home: the run folder, as all workers and later processes see it.
+      folder: where this process writes: ``home``, or a temporary folder if ``home`` is an address
+        or this process is not the chief's.
+      chief: whether this process writes to ``home``.
       resumed: whether an earlier process began this run.
       metrics: the final figures of a finished run, else None.
     """
 
     def __init__(
-        self, folder: Path, options: Mapping[str, Any], may_differ: Collection[str]
+        self,
+        folder: Path,
+        options: Mapping[str, Any],
+        may_differ: Collection[str],
+        *,
+        chief: bool = True,
     ) -> None:
         """Opens or makes the folder.
 
@@ -47,47 +68,72 @@ class Run:
           folder: made when missing.
           options: the options of the run, as what JSON can say.
           may_differ: options that a resumed run may change.
+          chief: False for the other workers of a cluster: they read ``folder`` and leave it as it
+            is, and say nothing.
 
         Raises:
-          UserError: the folder holds a run with other options, or something else.
+          UserError: the folder holds a run with other options, or something else, or another
+            process works on it.
         """
-        self.folder = folder
-        self._started = time.monotonic()
+        self.home = self.folder = as_path(folder)
+        self.chief = chief
+        self.resumed = False
         self.metrics: dict[str, Any] | None = None
-        config_path = folder / "config.json"
-        self.resumed = config_path.exists()
-        if self.resumed:
-            before = self._read_config(config_path)
-            self._compare(before["options"], options, may_differ)
-            self._compare_threads(before["environment"])
-        elif folder.exists() and any(folder.iterdir()):
-            raise self._no_run()
-        folder.mkdir(parents=True, exist_ok=True)
-        # First, so that a folder whose disk is full stays empty and can be tried again.
-        write_json(config_path, {"options": dict(options), "environment": describe_environment()})
-        for part in (self.checkpoints, self.figures):
-            part.mkdir(exist_ok=True)
-        if (folder / "metrics.json").exists():
-            self.metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+        self._earlier_seconds = 0.0
+        self._started = time.monotonic()
+        self._lock: FolderLock | None = None
+        self._copy: FolderCopy | None = None
+        if not chief or is_remote(self.home):
+            self.folder = Path(tempfile.mkdtemp(prefix="tfcamp-"))
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        with remote_errors(self.home), contextlib.ExitStack() as on_error:
+            on_error.callback(self.close)
+            self._refuse_other_files()
+            if chief:
+                self._take()
+            self._begin_or_resume(options, may_differ)
+            on_error.pop_all()
 
     @classmethod
-    def open(cls, config: Any, project: str, *, may_differ: Collection[str] = ()) -> "Run":
+    def open(
+        cls,
+        config: Any,
+        project: str,
+        *,
+        may_differ: Collection[str] = (),
+        chief: bool = True,
+        stamp: str | None = None,
+    ) -> "Run":
         """Opens the run of a project's config.
 
         Args:
           config: a dataclass with a field ``run_dir``, None for ``runs/<project>/<date-time>``.
           project: the name of the project.
           may_differ: fields, beside the folders, that a resumed run may change.
+          chief: whether this process is the one that writes.
+          stamp: stands for ``<date-time>``, so that all workers of a cluster mean one folder.
+
+        Raises:
+          UserError: the folder cannot be used.
+          ValueError: ``config`` leaves it to a worker, who does not know the chief's clock, to name
+            the folder.
         """
         options = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-        now = datetime.now().strftime("%Y%m%d-%H%M%S")
-        folder = config.run_dir or Path("runs") / project / now
-        return cls(folder, options, {"run_dir", "data_dir", "export_dir", *may_differ})
+        if config.run_dir is not None:
+            folder = config.run_dir
+        elif stamp is not None:
+            folder = Path("runs") / project / stamp
+        elif chief:
+            folder = _make_folder(Path("runs") / project)
+        else:
+            raise ValueError("chief=False needs config.run_dir or a stamp, got neither")
+        may_differ = {"run_dir", "data_dir", "export_dir", *may_differ}
+        return cls(folder, options, may_differ, chief=chief)
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
-        return self.folder / "checkpoints"
+        """The folder of the checkpoints, the same for all workers."""
+        return self.home / "checkpoints"
 
     @property
     def figures(self) -> Path:
@@ -95,35 +141,146 @@ class Run:
         return self.folder / "figures"
 
     def say(self, line: str) -> None:
-        """Prints a line and keeps it in the log."""
+        """Prints a line and keeps it in the log; files of a remote run are sent.
+
+        Raises:
+          UserError: the run folder is gone.
+        """
+        if not self.chief:
+            return
         tqdm.write(line)  # above a progress bar, where one is shown
+        if self.is_gone():
+            raise self._gone()
         with open(self.folder / "log.txt", "a", encoding="utf-8") as log:
             log.write(f"{datetime.now().isoformat(timespec='seconds')}  {line}\n")
+        self._send()
 
     def reopen(self) -> None:
         """Makes a finished run unfinished, because more of it is asked for."""
         self.metrics = None
-        (self.folder / "metrics.json").unlink(missing_ok=True)
+        if self.chief:
+            for folder in {self.folder, self.home}:
+                with remote_errors(folder):
+                    (folder / "metrics.json").unlink(missing_ok=True)
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
-        """Writes metrics.json, which marks the run as finished."""
+        """Writes metrics.json, which marks the run as finished.
+
+        Raises:
+          UserError: the run folder is gone.
+        """
         self.metrics = {**metrics, "environment": describe_environment()}
-        write_json(self.folder / "metrics.json", self.metrics)
+        if not self.chief:
+            return
+        if self.is_gone():
+            raise self._gone()
+        self._send()
+        write_json(self.folder / "metrics.json", self.metrics)  # after all the rest
+        self._send()
 
     @property
     def seconds(self) -> float:
-        """Wall time of this process's part of the run, in seconds."""
-        return time.monotonic() - self._started
+        """Wall time of the run in seconds: of this process, and of those before it.
 
-    def _no_run(self) -> UserError:
+        Of those it counts what led to the checkpoint that this one goes on from, if the trainer
+        saves the run's state.
+        """
+        return self._earlier_seconds + time.monotonic() - self._started
+
+    def get_state(self) -> dict[str, float]:
+        """Returns what a checkpoint keeps of the run: its wall time."""
+        return {"seconds": self.seconds}
+
+    def set_state(self, state: Mapping[str, float]) -> None:
+        """Takes the state of a checkpoint back."""
+        self._earlier_seconds = state["seconds"]
+
+    def is_gone(self) -> bool:
+        """Tells whether the run folder was deleted or moved while the run was open."""
+        if self._lock is not None:
+            return self._lock.is_gone()
+        with remote_errors(self.home):
+            return not (self.home / "config.json").exists()
+
+    def close(self) -> None:
+        """Lets other processes have the folder."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> "Run":
+        """Returns the run."""
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        """Closes the run.
+
+        Raises:
+          UserError: the body failed because the run folder is gone.
+        """
+        unexplained = isinstance(error, Exception) and not isinstance(error, UserError)
+        gone = unexplained and self.chief and self.is_gone()
+        self.close()
+        if gone:
+            raise self._gone() from error
+
+    def _refuse_other_files(self) -> None:
+        """Makes sure that what is in the folder, if anything, is a run."""
+        if (self.home / "config.json").exists():
+            self._read_config()
+        elif self.home.exists():
+            names = {path.name for path in self.home.iterdir()}
+            if names - _BEGINNINGS:
+                raise self._no_run()
+
+    def _take(self) -> None:
+        """Makes the folder and keeps other processes out of it."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        if is_remote(self.home):
+            self._copy = FolderCopy(self.folder, self.home, without=("data",))
+            where = "there are no locks in a bucket"
+        else:
+            self._lock = FolderLock(self.home)
+            where = None if self._lock.held else f"the file system of {self.home} has no locks"
+        if where:
+            tqdm.write(f"{where}: make sure that no other process works on this run")
+
+    def _begin_or_resume(self, options: Mapping[str, Any], may_differ: Collection[str]) -> None:
+        self.resumed = (self.home / "config.json").exists()
+        before = self._read_config() if self.resumed else None
+        if before:
+            self._compare(before["options"], options, may_differ)
+        with contextlib.suppress(FileNotFoundError):
+            self.metrics = json.loads((self.home / "metrics.json").read_text("utf-8"))
+        if not self.chief:
+            return
+        environment = describe_environment()
+        if before:
+            self._compare_threads(before["environment"], environment)
+        # First, so that a folder whose disk is full stays empty and can be tried again.
+        write_json(
+            self.folder / "config.json", {"options": dict(options), "environment": environment}
+        )
+        self._send()
+        for part in (self.checkpoints, self.figures):
+            part.mkdir(exist_ok=True)
+
+    def _send(self) -> None:
+        if self._copy is not None:
+            self._copy.send()
+
+    def _gone(self) -> UserError:
         return UserError(
-            f"--run-dir {self.folder} holds no run but other files: name another folder"
+            f"{self.home} is gone: was the run folder moved or deleted? training cannot go on "
+            "without it; the same command begins anew"
         )
 
-    def _read_config(self, path: Path) -> dict[str, Any]:
+    def _no_run(self) -> UserError:
+        return UserError(f"--run-dir {self.home} holds no run but other files: name another folder")
+
+    def _read_config(self) -> dict[str, Any]:
         """Reads config.json, a name that other programs give to their files too."""
         try:
-            config = json.loads(path.read_text("utf-8"))
+            config = json.loads((self.home / "config.json").read_text("utf-8"))
         except ValueError:
             raise self._no_run() from None
         if not isinstance(config, dict) or not {"options", "environment"} <= set(config):
@@ -136,7 +293,7 @@ class Run:
         )
         if not different:
             return
-        finished = (self.folder / "metrics.json").exists()
+        finished = (self.home / "metrics.json").exists()
         if not finished and not any(self.checkpoints.glob("*.npz")):
             # It never took a step: a misspelt option must not cost the folder its name.
             shutil.rmtree(self.folder / "data", ignore_errors=True)
@@ -144,12 +301,11 @@ class Run:
         name = different[0]
         option = "--" + name.replace("_", "-")
         raise UserError(
-            f"--run-dir {self.folder} holds a run with {option} {before.get(name)}, not "
+            f"--run-dir {self.home} holds a run with {option} {before.get(name)}, not "
             f"{now.get(name)}: give the same options to go on, or another --run-dir"
         )
 
-    def _compare_threads(self, before: Mapping) -> None:
-        now = describe_environment()
+    def _compare_threads(self, before: Mapping, now: Mapping) -> None:
         if before["threads"] != now["threads"]:
             self.say(
                 f"this run began with {before['threads']} threads, now there are "
@@ -159,25 +315,36 @@ class Run:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON so that ``path`` is either the old file or the whole new one."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 def describe_environment() -> dict[str, Any]:
     """Returns the versions, the device and the number of threads that figures depend on."""
+    import keras
+    import numpy as np
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices()
     accelerators = [device.name for device in devices if device.device_type != "CPU"]
-    packages = ("tfcamp", "tensorflow", "keras", "numpy")
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        "tfcamp": version("tfcamp"),
+        # tensorflow-tpu is another package of the same module.
+        **{package.__name__: package.__version__ for package in (tf, keras, np)},
         "device": ", ".join(accelerators) or f"CPU ({platform.processor() or platform.machine()})",
         "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
     }
+
+
+def _make_folder(parent: Path) -> Path:
+    """Makes the folder of a new run; another may have begun in the same second."""
+    parent.mkdir(parents=True, exist_ok=True)
+    name = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for number in itertools.count(1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError("unreachable")

@@ -1,0 +1,76 @@
+"""One process at a time in a folder."""
+
+import os
+import socket
+import weakref
+from pathlib import Path
+from typing import ClassVar
+
+from tfcamp.errors import UserError
+
+
+class FolderLock:
+    """Keeps other processes out of a folder until it is released or this process ends.
+
+    The kernel holds it (``flock``; on NFS, the server), so ``kill -9`` releases it as well. In the
+    process that holds it, a new lock takes the folder over: what went before, such as a notebook's
+    cell that failed, is over.
+
+    Attributes:
+      held: False where the file system has no locks.
+    """
+
+    _in_this_process: ClassVar[weakref.WeakValueDictionary[Path, "FolderLock"]] = (
+        weakref.WeakValueDictionary()
+    )
+
+    def __init__(self, folder: Path) -> None:
+        """Locks a folder.
+
+        Raises:
+          UserError: another process has locked it; the message names it.
+        """
+        self._path = folder.resolve() / "lock"
+        earlier = self._in_this_process.get(self._path)
+        if earlier is not None:
+            earlier.release()
+        self._file = open(self._path, "a+", encoding="utf-8")
+        # Also when nobody releases it: Python warns of a file that is not closed.
+        self._close = weakref.finalize(self, self._file.close)
+        self.held = self._try()
+        if self.held:
+            self._file.truncate(0)
+            self._file.write(f"{os.getpid()} {socket.gethostname()}\n")
+            self._file.flush()
+            self._in_this_process[self._path] = self
+
+    def _try(self) -> bool:
+        try:
+            import fcntl
+
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            process, _, host = self._file.read().strip().partition(" ")
+            self.release()
+            holder = f"process {process} on {host}" if host else "another process"
+            raise UserError(
+                f"--run-dir {self._path.parent} is in use by {holder}: wait until it ends, or name "
+                "another --run-dir"
+            ) from None
+        except (ImportError, OSError):  # Windows; a file system that cannot
+            return False
+        return True
+
+    def is_gone(self) -> bool:
+        """Tells whether the locked folder was deleted or moved, or another one is in its place."""
+        if not self._close.alive:
+            return False
+        try:
+            return not os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            return True
+
+    def release(self) -> None:
+        """Lets others have the folder."""
+        self._close()

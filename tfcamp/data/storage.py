@@ -1,0 +1,159 @@
+"""Files on a disk or in a bucket: whatever ``tf.io.gfile`` opens is written and read alike.
+
+Paths on a disk, a shared one too, are ``pathlib``'s. What begins with a scheme (``gs://bucket/run``)
+is an ``etils.epath`` path, which has the same methods and leaves the work to ``tf.io.gfile``.
+"""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from etils import epath
+
+from tfcamp.errors import UserError
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9]+):/+(.*)")
+_CHUNK_BYTES = 16 * 2**20
+
+
+def as_path(place: str | os.PathLike) -> Path:
+    """Returns the path of a place on a disk or in a bucket.
+
+    Args:
+      place: also an address that ``pathlib`` has taken a slash from, as it does to options of the
+        command line.
+
+    Raises:
+      UserError: the scheme is unknown.
+
+    >>> print(as_path(Path("gs://bucket/run")) / "log.txt", as_path("runs/news"))
+    gs://bucket/run/log.txt runs/news
+    """
+    text = os.fspath(place)
+    address = _ADDRESS.fullmatch(text)
+    if address is None:
+        return Path(text)
+    scheme, rest = address.groups()
+    try:
+        return cast(Path, epath.Path(f"{scheme}://{rest}"))
+    except KeyError:
+        raise UserError(f"{text}: expected a path, or an address such as gs://bucket/run") from None
+
+
+def is_remote(path: Path) -> bool:
+    """Tells whether a path is an address, such as ``gs://bucket/run``."""
+    return not isinstance(path, Path)
+
+
+@contextlib.contextmanager
+def remote_errors(path: Path) -> Iterator[None]:
+    """Raises TensorFlow's errors about a remote path as a UserError of one line."""
+    if not is_remote(path):
+        yield
+        return
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = str(error.message).partition("\n")[0] or type(error).__name__
+        raise UserError(f"{path}: {reason}") from error
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file for writing so that ``path`` is either the old file or the whole new one.
+
+    It is written as ``<name>.partial``, flushed to the disk and renamed: a process that is killed
+    leaves at most the partial file behind. A bucket gets it when it is complete.
+
+    Raises:
+      OSError: the disk is full or read-only, or the folder is gone; ``path`` is untouched.
+      UserError: the same of a remote file.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        if is_remote(path):
+            # GFile can neither seek while it writes nor be left halfway without writing a part.
+            with remote_errors(path), tempfile.TemporaryFile() as file:
+                yield file
+                file.seek(0)
+                with partial.open("wb") as target:
+                    target.write(b"")  # GFile makes a file when it writes, not when it opens it
+                    shutil.copyfileobj(file, target, _CHUNK_BYTES)
+                partial.replace(path)
+        else:
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            partial.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def open_to_read(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file that is read here and there; a remote one is fetched first, as a whole.
+
+    Raises:
+      OSError: it cannot be read.
+      UserError: the same of a remote file.
+    """
+    if is_remote(path):
+        with remote_errors(path):
+            content = path.read_bytes()
+        yield io.BytesIO(content)
+    else:
+        with path.open("rb") as file:
+            yield file
+
+
+class FolderCopy:
+    """A local folder whose files are kept in a remote one."""
+
+    def __init__(self, local: Path, remote: Path, *, without: Collection[str]) -> None:
+        """Fetches the files of the remote folder, but not its folders.
+
+        Args:
+          local: an empty folder.
+          remote: there already.
+          without: files and folders in ``local`` that are not sent.
+        """
+        self._local = local
+        self._remote = remote
+        self._without = set(without)
+        self._sent: dict[Path, tuple[int, int]] = {}
+        for path in remote.iterdir():
+            if not path.is_dir() and path.suffix != ".partial":
+                fetched = local / path.name
+                fetched.write_bytes(path.read_bytes())
+                self._sent[fetched] = _version(fetched)
+
+    def send(self) -> None:
+        """Writes the files that are new or have changed."""
+        for path in sorted(self._local.rglob("*")):
+            name = path.relative_to(self._local)
+            unfinished = any(part.endswith(".partial") for part in name.parts)
+            if unfinished or name.parts[0] in self._without or path.is_dir():
+                continue
+            version = _version(path)
+            if self._sent.get(path) != version:
+                target = self._remote.joinpath(*name.parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("rb") as file, whole_file(target) as copy:
+                    shutil.copyfileobj(file, copy, _CHUNK_BYTES)
+                self._sent[path] = version
+
+
+def _version(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
