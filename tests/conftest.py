@@ -7,6 +7,22 @@ import pytest
 
 import tfcamp  # noqa: F401  sets the Keras backend and log level before TensorFlow is imported
 
+import tensorflow as tf  # isort: skip
+
+# Two replicas on one CPU. They must be there before TensorFlow looks at its devices.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(scope="session")
+def two_replicas() -> tf.distribute.Strategy:
+    """The one strategy of the test run: a second one in a process may crash."""
+    # Virtual devices share one memory, and collectives would want gradients of one shape.
+    return tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
+    )
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

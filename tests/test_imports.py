@@ -14,7 +14,7 @@ GROUPS = (
     {"data", "text", "vision"},
     {"models", "losses", "metrics"},
     {"training", "decoding"},
-    {"export", "figures", "runs", "bench"},
+    {"export", "figures", "runs", "bench", "launch"},
     {"cli", "projects"},
 )
 LEVEL = {room: level for level, group in enumerate(GROUPS) for room in group}

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 
@@ -83,6 +83,34 @@ def doctor(json: bool = False) -> None:
         print(f"{name:<12}{value}")
 
 
+@app.command
+def launch(
+    command: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="COMMAND")],
+    /,
+    workers: int = 2,
+    port: int | None = None,
+) -> None:
+    """Run a command as several workers that train together, on this machine.
+
+    tfcamp launch --workers 2 -- python projects/news/train.py --strategy multi_worker --run-dir
+    runs/two
+
+    Each worker is a process with its own TF_CONFIG; together they take the same steps as one
+    process with the same --batch-size. It rehearses a cluster; several GPUs of one machine are
+    faster with --strategy mirrored, in one process. Each line of output begins with the worker's
+    number. Ctrl-C lets all of them save; when one fails, all end, with its exit status.
+
+    Args:
+      command: The program and its arguments, after ``--``.
+      workers: Number of processes. They share this machine's cores.
+      port: The workers listen on this port and those that follow; free ones if not given.
+    """
+    from tfcamp.launch import launch
+
+    sys.exit(launch(command, workers=workers, port=port))
+
+
 def main() -> None:
     """Runs ``tfcamp``."""
-    app.cli(prog="tfcamp", description="TensorFlow 2 / Keras 3 examples that work like a product.")
+    description = "TensorFlow 2 / Keras 3 examples that work like a product."
+    sys.exit(_exit_status(lambda: app.cli(prog="tfcamp", description=description)))

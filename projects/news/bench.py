@@ -18,6 +18,7 @@ from pathlib import Path
 import jieba
 import keras
 import numpy as np
+import psutil
 import tensorflow as tf
 
 from projects.news.predict import DEFAULT_MODEL
@@ -74,15 +75,16 @@ def main(config: BenchConfig) -> None:
     titles = [row.text for row, _ in zip(dataset.train, range(4096), strict=False)]
     with tempfile.TemporaryDirectory() as folder:
         stream = _random_stream(Path(folder))
+        checkpoints = Path(folder) / "checkpoints"
+        trainer, saving = _trainer(checkpoints), _trainer(checkpoints)
+        dense = _trainer(checkpoints, optimizer=keras.optimizers.Adam)
+        frozen = _trainer(checkpoints, train_embeddings=False)
         speeds = measure_in_turn(
             {
-                "loop": _our_loop(stream, config.steps, Path(folder)),
-                "loop, dense Adam": _our_loop(
-                    stream, config.steps, Path(folder), optimizer=keras.optimizers.Adam
-                ),
-                "loop, frozen": _our_loop(
-                    stream, config.steps, Path(folder), train_embeddings=False
-                ),
+                "loop": _loop(trainer, stream, config.steps),
+                "loop, with a checkpoint": _loop(saving, stream, config.steps, save=True),
+                "loop, dense Adam": _loop(dense, stream, config.steps),
+                "loop, frozen": _loop(frozen, stream, config.steps),
                 "fit": _fit(stream, config.steps, steps_per_execution=config.steps),
                 "fit, a step a call": _fit(stream, config.steps, steps_per_execution=1),
                 "input": lambda: _count_rows(stream),
@@ -90,6 +92,7 @@ def main(config: BenchConfig) -> None:
             },
             rounds=config.rounds,
         )
+        data_wait, growth = _ten_epochs(Path(folder))
     speeds |= measure_in_turn(_text_cases(titles), rounds=config.rounds)
     used = [
         rows * FLOPS_PER_ROW / flops
@@ -101,6 +104,9 @@ def main(config: BenchConfig) -> None:
         "loop / loop with Keras's dense Adam": median_ratio(speeds, "loop", "loop, dense Adam"),
         "loop / loop with the embedding frozen": median_ratio(speeds, "loop", "loop, frozen"),
         "share of the float32 matrix peak": statistics.median(used),
+        "time lost to a checkpoint a minute, %": 100 * _seconds_lost(speeds, config.steps) / 60,
+        "time lost waiting for data, %": 100 * data_wait,
+        "memory after ten epochs / after two": growth,
         "input / training step": median_ratio(speeds, "input", "loop"),
         "raw text to ids / training step": _titles_per_second(speeds["encoder"], titles)
         / statistics.median(speeds["loop"]),
@@ -118,12 +124,12 @@ def _titles_per_second(characters_per_second: list[float], titles: list[str]) ->
     return statistics.median(characters_per_second) * len(titles) / sum(map(len, titles))
 
 
-def _random_stream(folder: Path) -> BatchStream:
+def _random_stream(folder: Path, num_rows: int = NUM_ROWS) -> BatchStream:
     random = np.random.default_rng(0)
     # Frequencies of words fall like 1 / rank.
-    ids = np.minimum(random.zipf(1.2, (NUM_ROWS, LENGTH)) + 1, VOCABULARY - 1).astype(np.int32)
+    ids = np.minimum(random.zipf(1.2, (num_rows, LENGTH)) + 1, VOCABULARY - 1).astype(np.int32)
     ragged = tf.RaggedTensor.from_uniform_row_length(ids.reshape(-1), LENGTH)
-    labels = random.integers(0, CLASSES, NUM_ROWS).tolist()
+    labels = random.integers(0, CLASSES, num_rows).tolist()
     examples = PackedExamples.write(folder / "rows", ["word"], [({"word": ragged}, labels)])
     return BatchStream(examples, BATCH, seed=0, max_length=LENGTH)
 
@@ -144,29 +150,59 @@ def _model(train_embeddings: bool = True) -> keras.Model:
     return build_text_classifier("bilstm", config)
 
 
-def _our_loop(
-    stream: BatchStream,
-    steps: int,
-    folder: Path,
+def _trainer(
+    checkpoints: Path,
     *,
     optimizer: type[keras.optimizers.Adam] = RowSparseAdam,
     train_embeddings: bool = True,
-) -> Callable[[], float]:
-    trainer = Trainer(
+) -> Trainer:
+    return Trainer(
         _model(train_embeddings),
         optimizer(1e-3),
         cross_entropy,
-        checkpoints=CheckpointFolder(folder / "checkpoints"),
-        steps_per_call=steps,
-        save_seconds=float("inf"),
+        checkpoints=CheckpointFolder(checkpoints),
     )
-    batches = iter(stream.dataset())
+
+
+def _loop(
+    trainer: Trainer, stream: BatchStream, steps: int, *, save: bool = False
+) -> Callable[[], float]:
+    """Takes steps in one call; while a checkpoint is written beside it, where asked for."""
+    batches = trainer.distribute(stream)
 
     def run() -> float:
+        if save:
+            trainer.save(wait=False)
         trainer.advance(batches, steps, stream.steps_per_epoch)
+        trainer.checkpoints.wait()
         return steps * BATCH
 
     return run
+
+
+def _seconds_lost(speeds: dict[str, list[float]], steps: int) -> float:
+    """Returns how much longer the steps take while a checkpoint is written beside them."""
+    pairs = zip(speeds["loop, with a checkpoint"], speeds["loop"], strict=True)
+    return statistics.median(
+        steps * BATCH / with_it - steps * BATCH / without for with_it, without in pairs
+    )
+
+
+def _ten_epochs(folder: Path) -> tuple[float, float]:
+    """Trains ten epochs of a few steps.
+
+    Returns:
+      the share of the time spent waiting for data, and the memory of the process after ten epochs
+      as a multiple of that after two.
+    """
+    stream = _random_stream(folder / "ten", num_rows=10 * BATCH)
+    waits, sizes = [], []
+    trainer = _trainer(folder / "ten/checkpoints")
+    for progress in trainer.epochs(stream, 10):
+        trainer.save()
+        waits.append(progress.data_wait)
+        sizes.append(psutil.Process().memory_info().rss)
+    return statistics.median(waits), sizes[-1] / sizes[1]
 
 
 def _fit(stream: BatchStream, steps: int, *, steps_per_execution: int) -> Callable[[], float]:

@@ -96,6 +96,9 @@ class NewsConfig:
     """Decoupled weight decay of all weights but embeddings, biases and norms."""
     clip_norm: float | None = 1.0
     """Largest global norm of the gradient; None for no limit."""
+    average_decay: float = 0.0
+    """Decay of the moving average of the weights that is evaluated and exported, 0.999 say.
+    0 takes the weights as they are."""
     adversarial_norm: float = 0.0
     """How far a row's embeddings are pushed against the model in a second pass of each step.
     It takes as long as the first pass (Miyato et al., 2017); 0 leaves it out."""
@@ -109,12 +112,21 @@ class NewsConfig:
     """Seed of the weights, the dropout, the order of the data and the word vectors."""
 
     # Machine
-    strategy: Literal["auto", "one"] = "auto"
-    """Where training runs; both mean one device for now."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    strategy: Literal["auto", "one", "mirrored", "multi_worker", "tpu"] = "auto"
+    """Where training runs: one device, all GPUs, several machines or a TPU; auto looks around."""
+    virtual_devices: int | None = None
+    """Rehearses mirrored training with so many replicas on one CPU."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the computation; the weights stay float32."""
-    steps_per_call: int = 32
-    """Steps in each call of the compiled loop; progress and Ctrl-C wait for the end of a call."""
+    accumulate: int = 1
+    """Parts in which each replica takes its rows of a batch: the same step in less memory."""
+    jit_compile: bool = False
+    """Whether XLA compiles forward and backward; batches then have few, fixed shapes."""
+    steps_per_call: int | None = None
+    """Steps in each call of the compiled loop; as many as take a second if not given.
+    Progress and Ctrl-C wait for the end of a call."""
+    save_seconds: float = 60.0
+    """Seconds between two checkpoints within an epoch; 0 for one after each call."""
     run_dir: Path | None = None
     """The run folder; runs/news/<date-time> if not given. An unfinished run in it goes on."""
     export_dir: Path | None = None
@@ -128,6 +140,7 @@ class NewsConfig:
         """
         at_least_one = ("epochs", "max_steps", "batch_size", "max_tokens", "min_count", "patience")
         at_least_one += ("width", "embedding_dim", "num_layers", "num_buckets", "steps_per_call")
+        at_least_one += ("virtual_devices", "accumulate")
         for name in (*at_least_one, "vectors_epochs", "vectors_workers"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 1, "at least 1")
@@ -140,9 +153,17 @@ class NewsConfig:
         self._require("learning_rate", self.learning_rate > 0, "a number above 0")
         self._require("focal_gamma", self.focal_gamma >= 0, "at least 0")
         self._require("adversarial_norm", self.adversarial_norm >= 0, "at least 0")
+        self._require("save_seconds", self.save_seconds >= 0, "at least 0")
         self._require("weight_decay", self.weight_decay >= 0, "at least 0")
         self._require("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
-        for name in ("dropout", "token_dropout", "spatial_dropout", "label_smoothing", "warmup"):
+        for name in (
+            "dropout",
+            "token_dropout",
+            "spatial_dropout",
+            "label_smoothing",
+            "warmup",
+            "average_decay",
+        ):
             self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
 
     def epochs_and_batch_size(self, num_rows: int) -> tuple[int, int]:
@@ -157,4 +178,4 @@ class NewsConfig:
 
 
 # What a run that goes on may change: more of it, and how fast it is computed.
-MAY_DIFFER = ("epochs", "max_steps", "steps_per_call", "patience")
+MAY_DIFFER = ("epochs", "max_steps", "steps_per_call", "save_seconds", "patience")

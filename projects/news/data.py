@@ -74,7 +74,7 @@ def prepare(config: NewsConfig, run: Run) -> NewsData:
     )
     folder = run.folder / "data"
     folder.mkdir(exist_ok=True)
-    _compare_rows(folder / "dataset.sha256", dataset, run)
+    _compare_rows(run.folder / "dataset.sha256", dataset, run)
     tokenizer = build_tokenizer(config, pretokenized=dataset.pretokenized)
 
     texts = (row.text for row in dataset.train)
@@ -145,7 +145,9 @@ def build_tokenizer(config: NewsConfig, *, pretokenized: bool) -> TextTokenizer:
     )
 
 
-def train_stream(config: NewsConfig, examples: PackedExamples, batch_size: int) -> BatchStream:
+def train_stream(
+    config: NewsConfig, examples: PackedExamples, batch_size: int, *, static_shapes: bool = False
+) -> BatchStream:
     """Returns the shuffled, bucketed batches of the training split."""
     return BatchStream(
         examples,
@@ -153,10 +155,13 @@ def train_stream(config: NewsConfig, examples: PackedExamples, batch_size: int) 
         seed=config.seed,
         max_length=config.max_tokens,
         bucket_lengths=tuple(bound for bound in BUCKET_LENGTHS if bound < config.max_tokens),
+        static_shapes=static_shapes,
     )
 
 
-def evaluation_stream(config: NewsConfig, examples: PackedExamples) -> BatchStream:
+def evaluation_stream(
+    config: NewsConfig, examples: PackedExamples, *, static_shapes: bool = False
+) -> BatchStream:
     """Returns large batches of rows of about the same length, each row once."""
     return BatchStream(
         examples,
@@ -164,6 +169,7 @@ def evaluation_stream(config: NewsConfig, examples: PackedExamples) -> BatchStre
         seed=None,
         max_length=config.max_tokens,
         bucket_lengths=tuple(bound for bound in BUCKET_LENGTHS if bound < config.max_tokens),
+        static_shapes=static_shapes,
     )
 
 
@@ -172,7 +178,7 @@ def _compare_rows(path: Path, dataset: TextDataset, run: Run) -> None:
         path.write_text(dataset.sha256, "utf-8")
     elif path.read_text("utf-8") != dataset.sha256:
         raise UserError(
-            f"--run-dir {run.folder} holds a run on other rows: {dataset.name} has changed since; "
+            f"--run-dir {run.home} holds a run on other rows: {dataset.name} has changed since; "
             "bring its files back, or name another --run-dir"
         )
 

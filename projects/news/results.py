@@ -59,11 +59,7 @@ def write_results(
     metrics = {
         "dataset": {"name": data.dataset.name, "sha256": data.dataset.sha256},
         "seed": config.seed,
-        "wall_time": {
-            "value": round(run.seconds, 1),
-            "unit": "s",
-            "of": "the process that finished the run",
-        },
+        "wall_time": {"value": round(run.seconds, 1), "unit": "s"},
         "units": {
             "accuracy": "share in [0, 1]",
             "macro_f1": "in [0, 1]",
@@ -100,7 +96,7 @@ def write_results(
     run.finish(metrics)
     for line in _table(splits):
         run.say(line)
-    run.say(f"report      {run.folder / 'report.html'}")
+    run.say(f"report      {run.home / 'report.html'}")
     run.say(f"SavedModel  {facts['saved_model']}")
 
 

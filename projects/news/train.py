@@ -12,6 +12,7 @@ import math
 
 import keras
 import numpy as np
+import tensorflow as tf
 from scipy.special import softmax
 
 from projects.news.config import MAY_DIFFER, NewsConfig
@@ -29,25 +30,52 @@ from tfcamp.losses import cross_entropy, focal_cross_entropy
 from tfcamp.metrics.classification import ClassificationMetrics
 from tfcamp.models.text_classifier import TextClassifierConfig, build_text_classifier
 from tfcamp.runs import Run
-from tfcamp.training.callbacks import EarlyStopping, History, ProgressBar, TensorBoard
+from tfcamp.training.callbacks import (
+    EarlyStopping,
+    History,
+    ProgressBar,
+    TensorBoard,
+    slow_input,
+)
 from tfcamp.training.checkpoints import CheckpointFolder
 from tfcamp.training.optimizers import build_optimizer, build_schedule
-from tfcamp.training.step import Loss
-from tfcamp.training.strategy import choose_strategy
-from tfcamp.training.trainer import Trainer, weights_sha256
+from tfcamp.training.step import Loss, StepOptions
+from tfcamp.training.strategy import (
+    choose_strategy,
+    is_chief,
+    lost_workers_named,
+    shared_time,
+    wait_for_workers,
+)
+from tfcamp.training.trainer import Trainer
+from tfcamp.training.variables import weights_sha256
 
 
 def main(config: NewsConfig) -> None:
     """Train a Chinese news classifier, measure it and export it."""
-    # 1. The run folder: a new one, or one that an earlier process left unfinished.
-    if config.export_dir is not None:
+    # 1. The devices, before anything uses one; and the run folder: a new one, or one that an
+    # earlier process left unfinished. Of several workers, only the chief writes into it.
+    strategy = choose_strategy(config.strategy, virtual_devices=config.virtual_devices)
+    chief = is_chief(strategy)
+    if config.export_dir is not None and chief:
         check_export_folder(config.export_dir)
-    run = Run.open(config, "news", may_differ=MAY_DIFFER)
-    if run.metrics is not None and not asks_for_more(config, run.metrics["asked"]):
-        run.say(
-            f"{run.folder} holds a finished run; more --epochs, --max-steps or --patience goes on"
-        )
-        return
+    with (
+        lost_workers_named(),
+        Run.open(
+            config, "news", may_differ=MAY_DIFFER, chief=chief, stamp=shared_time(strategy)
+        ) as run,
+    ):
+        if run.metrics is None or asks_for_more(config, run.metrics["asked"]):
+            train(config, strategy, run)
+        else:
+            run.say(
+                f"{run.home} holds a finished run; more --epochs, --max-steps or --patience goes on"
+            )
+        wait_for_workers(strategy)
+
+
+def train(config: NewsConfig, strategy: tf.distribute.Strategy, run: Run) -> None:
+    """Does the whole job, from rows to report; steps 2 to 6."""
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(
         "float32" if config.precision == "float32" else f"mixed_{config.precision}"
@@ -56,27 +84,26 @@ def main(config: NewsConfig) -> None:
     # 2. Rows, tokens, vocabulary, word vectors, packed ids: fitted on the training split only.
     data = prepare(config, run)
     epochs, batch_size = config.epochs_and_batch_size(len(data.train))
-    train_batches = train_stream(config, data.train, batch_size)
-    dev_batches = evaluation_stream(config, data.dev)
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    static_shapes = on_tpu or config.jit_compile  # XLA compiles each shape anew
+    train_batches = train_stream(config, data.train, batch_size, static_shapes=static_shapes)
+    dev_batches = evaluation_stream(config, data.dev, static_shapes=static_shapes)
 
     # 3. The model, its loss and its optimizer.
-    strategy = choose_strategy(config.strategy)
-    with strategy.scope():
-        model = build_model(config, data)
     # The schedule must know where it ends.
     total_steps = epochs * train_batches.steps_per_epoch
     total_steps = min(total_steps, config.max_steps or total_steps)
-    optimizer = build_optimizer(
-        config.optimizer,
-        build_schedule(
-            config.schedule,
-            config.learning_rate,
-            warmup_steps=round(config.warmup * total_steps),
-            total_steps=total_steps,
-        ),
-        model,
-        weight_decay=config.weight_decay,
+    schedule = build_schedule(
+        config.schedule,
+        config.learning_rate,
+        warmup_steps=round(config.warmup * total_steps),
+        total_steps=total_steps,
     )
+    with strategy.scope():
+        model = build_model(config, data)
+        optimizer = build_optimizer(
+            config.optimizer, schedule, model, weight_decay=config.weight_decay
+        )
 
     # 4. The loop goes on where the newest checkpoint stands.
     stopping = EarlyStopping(patience=config.patience, smaller_is_better=config.stop_on == "loss")
@@ -84,12 +111,19 @@ def main(config: NewsConfig) -> None:
         model,
         optimizer,
         build_loss(config, data),
-        checkpoints=CheckpointFolder(run.checkpoints),
+        checkpoints=CheckpointFolder(run.checkpoints, writes=run.chief),
         strategy=strategy,
-        clip_norm=config.clip_norm,
-        adversarial_norm=config.adversarial_norm,
+        options=StepOptions(
+            clip_norm=config.clip_norm,
+            accumulate=config.accumulate,
+            adversarial_norm=config.adversarial_norm,
+            dense_gradients=on_tpu,
+            jit_compile=config.jit_compile,
+        ),
+        average_decay=config.average_decay,
         steps_per_call=config.steps_per_call,
-        stateful={"stopping": stopping},
+        save_seconds=config.save_seconds,
+        stateful={"stopping": stopping, "run": run},
     )
     for line in trainer.restore():  # names each damaged checkpoint that was passed over
         run.say(line)
@@ -103,37 +137,43 @@ def main(config: NewsConfig) -> None:
     if stopping.should_stop:
         run.say(f"{stopped} before; a larger --patience goes on")
     num_epochs = 0 if stopping.should_stop else epochs
-    with contextlib.closing(ProgressBar()) as bar:
+    with contextlib.closing(ProgressBar(shown=run.chief)) as bar:
         # The steps are taken inside epochs(); this body runs once after each epoch.
         for progress in trainer.epochs(
             train_batches, num_epochs, max_steps=config.max_steps, observers=[bar]
         ):
             dev = ClassificationMetrics(data.dataset.classes)
-            # The model returns logits.
-            dev.update(data.dev.labels, softmax(trainer.predict(dev_batches), axis=-1))
-            scores = dev.result().scalars()
+            with trainer.averaged_weights():  # the weights as they are, without --average-decay
+                # The model returns logits.
+                dev.update(data.dev.labels, softmax(trainer.predict(dev_batches), axis=-1))
+                scores = dev.result().scalars()
+                if stopping.update(scores[config.stop_on]):
+                    trainer.save_best()
             record = {
                 "step": progress.step,
                 "epoch": progress.epoch,
                 "train_loss": progress.loss,
                 "learning_rate": progress.learning_rate,
                 "examples_per_second": progress.examples_per_second,
+                "data_wait": progress.data_wait,
                 **{f"dev_{name}": value for name, value in scores.items()},
             }
             history.append(record)
             board.append(record)
-            if stopping.update(scores[config.stop_on]):
-                trainer.save_best()
-            trainer.save()
             run.say(
                 f"epoch {progress.epoch}: training loss {progress.loss:.4f}, dev loss "
                 f"{scores['loss']:.4f}, dev accuracy {scores['accuracy']:.4f}"
             )
+            if slow := slow_input(progress):
+                run.say(slow)
+            trainer.save()
             if stopping.should_stop:
                 run.say(stopped)
                 break
 
     # 5. The best model is exported, and measured as it will be served: raw text in.
+    if not run.chief:
+        return
     best_step = trainer.restore_best()
     # The export stores embeddings in half precision: rounded now, this model is what is shipped.
     round_embeddings(model)
@@ -156,7 +196,7 @@ def main(config: NewsConfig) -> None:
         "best_step": best_step,
         "parameters": model.count_params(),
         "weights_sha256": weights_sha256(model),
-        "saved_model": str(saved_model),
+        "saved_model": str(config.export_dir or run.home / "saved_model"),
     }
     write_results(run, config, data, model, history.records, evaluations, facts)
 

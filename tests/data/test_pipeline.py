@@ -109,15 +109,33 @@ def test_batches_hold_the_rows_of_the_plan(examples, batch_size, bounds, seed, s
     for inputs, labels, weights in stream.batches(num_epochs=1):
         num_real = int(weights.sum())
         assert weights.tolist() == [1.0] * num_real + [0.0] * (len(weights) - num_real)
-        for place, row in enumerate(labels[:num_real]):
+        for place, row in enumerate(labels):  # those that fill up a batch are copies
             tokens = [100 * row + i for i in range(min(examples.lengths[row], MAX_LENGTH))]
             padding = [0] * (inputs["word"].shape[1] - len(tokens))
             assert inputs["word"][place].tolist() == tokens + padding
             assert inputs["char"][place].tolist() == [i + 1000 for i in tokens] + padding
-        assert not inputs["word"][num_real:].any() and not labels[num_real:].any()
         seen += labels[:num_real].tolist()
     assert seen == stream.rows().tolist()
     assert sorted(seen) == list(range(NUM_ROWS))
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("num_pipelines", [1, 2, 4])
+def test_the_shards_of_a_batch_are_the_batch(examples, num_pipelines, static):
+    """Four replicas, fed by one pipeline or by several, as several machines have them."""
+    stream = BatchStream(examples, 7, 0, MAX_LENGTH, (4, 9), static)
+    contexts = [tf.distribute.InputContext(num_pipelines, i, 4) for i in range(num_pipelines)]
+    pipelines = [
+        stream.dataset(5, num_epochs=2, context=context, row_multiple=2).as_numpy_iterator()
+        for context in contexts
+    ]
+    for _, labels, _ in BatchStream(examples, 7, 0, MAX_LENGTH, (4, 9)).batches(5, num_epochs=2):
+        shards = [next(pipeline) for pipeline in pipelines for _ in range(4 // num_pipelines)]
+        assert len({inputs["word"].shape for inputs, _, _ in shards}) == 1
+        assert len(shards[0][1]) == 2
+        real = [shard[shard_weights > 0] for _, shard, shard_weights in shards]
+        assert np.concatenate(real).tolist() == labels.tolist()
+    assert all(next(pipeline, None) is None for pipeline in pipelines)
 
 
 def test_static_batches_have_the_shape_of_their_bucket(examples):

@@ -89,8 +89,8 @@ class TestRows:
         folder = tmp_path / "run"
         shutil.copytree(bow_run.folder, folder)
         (folder / "metrics.json").unlink()
-        assert (folder / "data/dataset.sha256").read_text() == sample_sha256()
-        (folder / "data/dataset.sha256").write_text("0" * 64)
+        assert (folder / "dataset.sha256").read_text() == sample_sha256()
+        (folder / "dataset.sha256").write_text("0" * 64)
         assert "holds a run on other rows: sample has changed" in refused()
 
 

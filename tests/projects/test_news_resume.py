@@ -16,7 +16,7 @@ from projects.news.config import NewsConfig
 from tests.projects.conftest import FinishedRun
 from tests.projects.tiny import as_arguments, tiny_config
 from tfcamp.training.callbacks import ProgressBar
-from tfcamp.training.trainer import Progress
+from tfcamp.training.progress import Progress
 
 
 class Crash(BaseException):

@@ -49,7 +49,7 @@ class TestFolder:
 
     def test_history_has_a_record_for_each_evaluation(self, bilstm_run: FinishedRun) -> None:
         (record,) = history_of(bilstm_run.folder)
-        named = {"step", "epoch", "train_loss", "learning_rate", "examples_per_second"}
+        named = {"step", "epoch", "train_loss", "learning_rate", "examples_per_second", "data_wait"}
         assert record.keys() == named | {f"dev_{score}" for score in SCORES}
         assert (record["step"], record["epoch"]) == (8, 1)
 

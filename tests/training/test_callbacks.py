@@ -9,12 +9,18 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfcamp.training.callbacks import EarlyStopping, History, ProgressBar, TensorBoard
-from tfcamp.training.trainer import Progress
+from tfcamp.training.callbacks import (
+    EarlyStopping,
+    History,
+    ProgressBar,
+    TensorBoard,
+    slow_input,
+)
+from tfcamp.training.progress import Progress
 
 
 def make_progress(step: int, total_steps: int = 1000) -> Progress:
-    return Progress(step, total_steps, 2, 0.51234, 0.001, 1234.5)
+    return Progress(step, total_steps, 2, 0.51234, 0.001, 60.0, 1234.5, 0.0)
 
 
 def test_history_is_one_object_a_line_and_read_again(tmp_path):
@@ -100,3 +106,11 @@ def test_steps_of_an_earlier_process_do_not_count_as_speed(monkeypatch):
 
 def test_a_bar_that_was_never_shown_can_be_closed():
     ProgressBar().close()
+
+
+def test_waiting_for_data_is_said_with_its_share():
+    progress = make_progress(10)._replace(data_wait=0.31)
+    line = slow_input(progress)
+    assert line is not None and "31%" in line
+    assert slow_input(progress._replace(data_wait=0.05)) is None
+    assert slow_input(progress._replace(seconds=2.0)) is None

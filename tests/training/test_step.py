@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tests.training.tiny import NUM_CLASSES, VOCABULARY, make_model
 from tfcamp.losses import WeightedSum, cross_entropy
-from tfcamp.training.step import build_train_step, clip_by_global_norm
+from tfcamp.training.step import StepOptions, build_train_step, clip_by_global_norm
 
 
 def make_batch(num_rows: int = 6) -> tuple:
@@ -20,7 +20,7 @@ def make_batch(num_rows: int = 6) -> tuple:
 def take_step(model: keras.Model, batch: tuple, loss=cross_entropy, **options) -> WeightedSum:
     optimizer = keras.optimizers.SGD(0.5)
     optimizer.build(model.trainable_variables)
-    return build_train_step(model, optimizer, loss, **options)(batch)
+    return build_train_step(model, optimizer, loss, StepOptions(**options))(batch)
 
 
 def assert_weights_equal(model: keras.Model, other: keras.Model, atol: float = 1e-7) -> None:
@@ -158,6 +158,6 @@ def test_an_adversarial_step_is_the_mean_of_two_and_leaves_no_trace():
     optimizer = keras.optimizers.SGD(0.0)
     optimizer.build(still.trainable_variables)
     start = still.get_weights()
-    build_train_step(still, optimizer, cross_entropy, adversarial_norm=distance)(batch)
+    build_train_step(still, optimizer, cross_entropy, StepOptions(adversarial_norm=distance))(batch)
     for ours, theirs in zip(still.get_weights(), start, strict=True):
         np.testing.assert_array_equal(ours, theirs)

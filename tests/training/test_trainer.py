@@ -25,7 +25,8 @@ from tfcamp.errors import Interrupted, UserError
 from tfcamp.losses import WeightedSum, cross_entropy
 from tfcamp.training.callbacks import EarlyStopping
 from tfcamp.training.checkpoints import CheckpointFolder
-from tfcamp.training.trainer import Progress, Trainer, weights_sha256
+from tfcamp.training.trainer import Progress, Trainer
+from tfcamp.training.variables import weights_sha256
 
 
 @pytest.fixture(scope="module")

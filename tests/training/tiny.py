@@ -10,6 +10,7 @@ from tfcamp.data.pipeline import BatchStream
 from tfcamp.losses import cross_entropy
 from tfcamp.training.checkpoints import CheckpointFolder
 from tfcamp.training.optimizers import RowSparseAdam
+from tfcamp.training.step import StepOptions
 from tfcamp.training.trainer import Progress, Stateful, Trainer
 
 VOCABULARY = 30
@@ -53,7 +54,7 @@ def make_trainer(
     model: keras.Model | None = None,
     loss=cross_entropy,
     learning_rate: float = 0.01,
-    steps_per_call: int = 4,
+    steps_per_call: int | None = 4,
     save_seconds: float = 1e9,
     keep: int = 2,
     stateful: dict[str, Stateful] | None = None,
@@ -64,7 +65,7 @@ def make_trainer(
         RowSparseAdam(learning_rate),
         loss,
         checkpoints=CheckpointFolder(folder, keep=keep),
-        clip_norm=1.0,
+        options=StepOptions(clip_norm=1.0),
         steps_per_call=steps_per_call,
         save_seconds=save_seconds,
         stateful=stateful,

@@ -7,17 +7,42 @@ steps taken: a run that goes on at step 12,345 reads exactly the batches it woul
 """
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-Batch = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
+# All rows on one device.
+ONE_PIPELINE = tf.distribute.InputContext()
+# Inputs, labels and weights, as Keras has them.
+Batch = tuple[Any, Any, Any]
+# Inputs, labels, weights and a seed int32[2] to a batch, in TensorFlow's ops.
+Transform = Callable[[Any, Any, Any, tf.Tensor], Batch]
+
+
+class Examples(Protocol):
+    """Rows that lie ready to be read by their number.
+
+    Attributes:
+      lengths: int[N], tokens of each row; all 1 for rows of one shape, such as images.
+    """
+
+    lengths: np.ndarray
+
+    def read(self, rows: np.ndarray, length: int, num_real: int | None = None) -> Batch:
+        """Reads rows as one batch; those after the first ``num_real`` have weight 0."""
+        ...
+
+    def signature(self, num_rows: int | None, length: int | None) -> tuple:
+        """Returns the tf.TensorSpecs of what :meth:`read` returns; None for what may vary."""
+        ...
 
 
 class PackedExamples:
@@ -45,6 +70,15 @@ class PackedExamples:
     def __len__(self) -> int:
         """Returns the number of rows."""
         return len(self.labels)
+
+    def signature(self, num_rows: int | None, length: int | None) -> tuple:
+        """Returns the tf.TensorSpecs of what :meth:`read` returns; None for what may vary."""
+        ids = tf.TensorSpec([num_rows, length], tf.int32)
+        return (
+            {name: ids for name in self.streams},
+            tf.TensorSpec([num_rows], tf.int32),
+            tf.TensorSpec([num_rows], tf.float32),
+        )
 
     @classmethod
     def write(
@@ -85,19 +119,19 @@ class PackedExamples:
         os.replace(partial, folder)
         return cls(folder)
 
-    def read(self, rows: np.ndarray, length: int, num_rows: int | None = None) -> Batch:
+    def read(self, rows: np.ndarray, length: int, num_real: int | None = None) -> Batch:
         """Reads rows as one padded batch.
 
         Args:
           rows: int[B] numbers of rows.
           length: T; longer rows are cut.
-          num_rows: rows of the batch; those beyond ``rows`` are padding of weight 0. None for B.
+          num_real: rows after the first so many only fill up the batch: their weight is 0. None if
+            all of them count.
 
         Returns:
           inputs, int32[B, T] for each stream; labels int32[B]; weights float32[B].
         """
-        num_rows = len(rows) if num_rows is None else num_rows
-        ids = np.zeros((num_rows, length, len(self.streams)), np.int32)
+        ids = np.zeros((len(rows), length, len(self.streams)), np.int32)
         row_bytes = 4 * len(self.streams)
         # Rows are far apart: a buffer would read kilobytes for each of them.
         with open(self._path, "rb", buffering=0) as file:
@@ -105,12 +139,10 @@ class PackedExamples:
                 size = min(int(self.lengths[row]), length)
                 file.seek(int(self._starts[row]) * row_bytes)
                 file.readinto(ids[position, :size].data)
-        labels = np.zeros(num_rows, np.int32)
-        labels[: len(rows)] = self.labels[rows]
-        weights = np.zeros(num_rows, np.float32)
-        weights[: len(rows)] = 1.0
+        weights = np.ones(len(rows), np.float32)
+        weights[num_real:] = 0.0
         inputs = {name: ids[:, :, index] for index, name in enumerate(self.streams)}
-        return inputs, labels, weights
+        return inputs, self.labels[rows], weights
 
 
 def plan_epoch(
@@ -120,6 +152,7 @@ def plan_epoch(
     seed: int | None,
     epoch: int = 0,
     bucket_lengths: Sequence[int] = (),
+    only_full: bool = False,
 ) -> list[np.ndarray]:
     """Decides which rows form which batch.
 
@@ -130,10 +163,11 @@ def plan_epoch(
       epoch: the number of the epoch, which changes the order.
       bucket_lengths: ascending upper bounds; rows of the same bucket share batches, so that little
         padding is computed. Empty for no buckets.
+      only_full: leave out the batches that would be smaller; other rows in each epoch.
 
     Returns:
-      the row numbers int64[<= batch_size] of each batch; each row once. Their count is the same in
-      every epoch.
+      the row numbers int64[<= batch_size] of each batch; each row once, but for those left out.
+      Their count is the same in every epoch.
 
     >>> [rows.tolist() for rows in plan_epoch(np.array([3, 9, 2, 8, 1]), 2, seed=None,
     ...                                       bucket_lengths=[4])]
@@ -147,7 +181,8 @@ def plan_epoch(
     batches = []
     for bucket in np.unique(buckets):
         members = rows[buckets == bucket]
-        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
+        end = len(members) - (len(members) % batch_size if only_full else 0)
+        batches += [members[i : i + batch_size] for i in range(0, end, batch_size)]
     if random is not None:
         batches = [batches[index] for index in random.permutation(len(batches))]
     return batches
@@ -165,54 +200,122 @@ class BatchStream:
       bucket_lengths: see :func:`plan_epoch`; each below max_length.
       static_shapes: pad every batch to batch_size rows and to the upper bound of its bucket, so
         that a compiled step sees few shapes (TPU: one for each bucket).
+      only_full: see :func:`plan_epoch`. Rows that only fill up a batch weigh nothing in the loss,
+        but batch normalisation counts them: a model that has it trains on full batches.
+      transform: changes each batch of :meth:`dataset` after it was read, in parallel with other
+        batches: augmentation, say. Its seed is a function of ``seed`` and of the position in the
+        training alone, another one for each shard of each step.
     """
 
-    examples: PackedExamples
+    examples: Examples
     batch_size: int
     seed: int | None
     max_length: int
     bucket_lengths: tuple[int, ...] = ()
     static_shapes: bool = False
+    only_full: bool = False
+    transform: Transform | None = None
 
     @cached_property
     def steps_per_epoch(self) -> int:
         """The number of batches in an epoch, the same in each."""
         return len(self._plan(0))
 
+    @property
+    def has_one_shape(self) -> bool:
+        """Whether all batches have the same shape."""
+        return self.static_shapes and not self.bucket_lengths
+
     def rows(self, epoch: int = 0) -> np.ndarray:
         """Returns the row numbers int64[N] in the order in which an epoch reads them."""
         return np.concatenate(self._plan(epoch) or [np.zeros(0, np.int64)])
 
-    def batches(self, start_step: int = 0, num_epochs: int | None = None) -> Iterator[Batch]:
+    def batches(
+        self,
+        start_step: int = 0,
+        num_epochs: int | None = None,
+        *,
+        shards: Sequence[int] = (0,),
+        num_shards: int = 1,
+        row_multiple: int = 1,
+    ) -> Iterator[Batch]:
         """Yields batches as NumPy arrays, beginning with that of step ``start_step``.
+
+        Several devices share the rows of a batch, in order. All shards of a batch have the same
+        shape: where rows are missing, copies of weight 0 stand in.
 
         Args:
           start_step: steps already taken, over all epochs.
           num_epochs: the stream ends after so many epochs, counted from the first; None for never.
+          shards: the shards to yield of each batch, one after another.
+          num_shards: into how many a batch is cut.
+          row_multiple: the rows of a shard are filled up to a multiple of this.
         """
         epoch, start = divmod(start_step, max(1, self.steps_per_epoch))
         while num_epochs is None or epoch < num_epochs:
             for rows in self._plan(epoch)[start:]:
-                yield self._read(rows)
+                length = self._length(rows)
+                size = self._shard_size(len(rows), num_shards, row_multiple)
+                for shard in shards:
+                    own = rows[shard * size : (shard + 1) * size]
+                    # A row of nothing but padding would be a special case for many a layer.
+                    copies = np.repeat(rows[:1], size - len(own))
+                    yield self.examples.read(np.concatenate([own, copies]), length, len(own))
             epoch, start = epoch + 1, 0
 
-    def dataset(self, start_step: int = 0, num_epochs: int | None = None) -> tf.data.Dataset:
+    def dataset(
+        self,
+        start_step: int = 0,
+        num_epochs: int | None = None,
+        *,
+        context: tf.distribute.InputContext = ONE_PIPELINE,
+        row_multiple: int = 1,
+    ) -> tf.data.Dataset:
         """Returns :meth:`batches` as a tf.data.Dataset that reads ahead of the loop.
 
-        Elements are the Keras triple (inputs, labels, weights): int32[B, T] for each stream,
-        int32[B] and float32[B].
+        Args:
+          start_step: steps already taken, over all epochs.
+          num_epochs: the data set ends after so many epochs; None for never.
+          context: which of several input pipelines this is: each yields the shards of its own
+            replicas in turn, as ``distribute_datasets_from_function`` expects.
+          row_multiple: the rows of a shard are filled up to a multiple of this.
+
+        Returns:
+          elements are the Keras triple (inputs, labels, weights): for text int32[B, T] for each
+          stream, int32[B] and float32[B].
         """
-        rows = self.batch_size if self.static_shapes else None
+        num_shards = context.num_replicas_in_sync
+        per_pipeline = num_shards // context.num_input_pipelines
+        first = context.input_pipeline_id * per_pipeline
+        size = self._shard_size(self.batch_size, num_shards, row_multiple)
+        rows = size if self.static_shapes else None
         length = self.max_length if self.static_shapes and not self.bucket_lengths else None
-        ids = tf.TensorSpec([rows, length], tf.int32)
-        signature = (
-            {name: ids for name in self.examples.streams},
-            tf.TensorSpec([rows], tf.int32),
-            tf.TensorSpec([rows], tf.float32),
-        )
         stream = tf.data.Dataset.from_generator(
-            lambda: self.batches(start_step, num_epochs), output_signature=signature
+            lambda: self.batches(
+                start_step,
+                num_epochs,
+                shards=range(first, first + per_pipeline),
+                num_shards=num_shards,
+                row_multiple=row_multiple,
+            ),
+            output_signature=self.examples.signature(rows, length),
         )
+        if num_epochs is None:
+            # Otherwise several replicas ask each other before each step whether data is left.
+            stream = stream.apply(
+                tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+            )
+        if self.transform is not None:
+            transform, stream_seed = self.transform, np.uint32(self.seed or 0).astype(np.int32)
+
+            def transform_element(index: tf.Tensor, batch: Batch) -> Batch:
+                step, shard = start_step + index // per_pipeline, first + index % per_pipeline
+                position = tf.cast(step * num_shards + shard, tf.int32)
+                return transform(*batch, tf.stack([stream_seed, position]))
+
+            stream = stream.enumerate().map(
+                transform_element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            )
         return stream.prefetch(tf.data.AUTOTUNE)
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
@@ -222,12 +325,19 @@ class BatchStream:
             seed=self.seed,
             epoch=epoch,
             bucket_lengths=self.bucket_lengths,
+            only_full=self.only_full,
         )
 
-    def _read(self, rows: np.ndarray) -> Batch:
+    def _length(self, rows: np.ndarray) -> int:
+        """Returns T of a batch: of all its shards, whose rows one device would pad alike."""
         longest = min(self.max_length, max(1, int(self.examples.lengths[rows].max())))
         if not self.static_shapes:
-            return self.examples.read(rows, longest)
+            return longest
         fitting = [bound for bound in self.bucket_lengths if longest <= bound]
-        length = min([*fitting, self.max_length])
-        return self.examples.read(rows, length, self.batch_size)
+        return min([*fitting, self.max_length])
+
+    def _shard_size(self, num_rows: int, num_shards: int, row_multiple: int) -> int:
+        if self.static_shapes:
+            num_rows = self.batch_size
+        parts = math.ceil(num_rows / (num_shards * row_multiple))
+        return parts * row_multiple

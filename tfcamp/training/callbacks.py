@@ -11,14 +11,15 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from tfcamp.errors import UserError
-from tfcamp.training.trainer import Progress
+from tfcamp.training.progress import Progress
 
 
 class ProgressBar:
     """Shows loss, examples per second and the time left; an observer of ``Trainer.epochs``."""
 
-    def __init__(self) -> None:
-        """Shows nothing until the first call."""
+    def __init__(self, *, shown: bool = True) -> None:
+        """Shows nothing until the first call; never, for a worker that is not the chief."""
+        self._shown = shown
         self._bar: tqdm | None = None
 
     def __call__(self, progress: Progress) -> None:
@@ -26,7 +27,11 @@ class ProgressBar:
         if self._bar is None:
             # What an earlier process did says nothing about the time that is left.
             self._bar = tqdm(
-                total=progress.total_steps, initial=progress.step, unit="step", dynamic_ncols=True
+                total=progress.total_steps,
+                initial=progress.step,
+                unit="step",
+                dynamic_ncols=True,
+                disable=not self._shown,
             )
         self._bar.set_description(f"epoch {progress.epoch}", refresh=False)
         self._bar.set_postfix_str(
@@ -39,6 +44,22 @@ class ProgressBar:
         """Ends the bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+def slow_input(progress: Progress, *, share: float = 0.05, seconds: float = 3.0) -> str | None:
+    """Returns a line that says so where the loop waits for its data.
+
+    Args:
+      progress: at the end of an epoch.
+      share: of the time, in [0, 1], that may be spent waiting.
+      seconds: of waiting that are not worth a word; the first batches take some.
+    """
+    if progress.data_wait <= share or progress.data_wait * progress.seconds <= seconds:
+        return None
+    return (
+        f"the loop waited for data for {progress.data_wait:.0%} of the epoch: reading the rows is "
+        "slower than training on them; give it more CPU cores, or a larger --batch-size"
+    )
 
 
 class History:

@@ -1,5 +1,7 @@
 """Adam that touches only the embedding rows a batch used, and learning-rate schedules."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -79,6 +81,67 @@ class RowSparseAdam(keras.optimizers.Adam):
         rate *= tf.sqrt(1 - beta_2_power) / (1 - beta_1_power)
         change = rate * new_momentum / (tf.sqrt(new_velocity) + epsilon)
         variable.scatter_sub(tf.IndexedSlices(change, rows.indices))
+
+
+# What Keras's optimizers do before gradients are added up over the replicas, or not at all then.
+_DONE_BY_THE_STEP = (
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "use_ema",
+    "gradient_accumulation_steps",
+    "loss_scale_factor",
+)
+
+
+def check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
+    """Refuses an optimizer that would clip, average, accumulate or scale by itself.
+
+    Raises:
+      ValueError: it names what belongs into ``StepOptions`` or ``Trainer`` instead.
+    """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ValueError(
+            "LossScaleOptimizer looks at one replica only: the trainer scales the loss"
+        )
+    for name in _DONE_BY_THE_STEP:
+        if getattr(optimizer, name, None):
+            raise ValueError(
+                f"the optimizer's {name}={getattr(optimizer, name)!r} is wrong with several "
+                "replicas: use StepOptions(clip_norm=..., accumulate=...) or "
+                "Trainer(average_decay=...)"
+            )
+
+
+def apply_gradients(
+    strategy: tf.distribute.Strategy,
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence,
+    variables: Sequence[keras.Variable],
+) -> None:
+    """Takes the optimizer's step with gradients that are added up already; across replicas.
+
+    ``optimizer.apply`` adds them up itself, so nothing could be done between the sum and the step.
+
+    Args:
+      strategy: under whose scope the variables were made.
+      optimizer: built on the variables.
+      gradients: one for each variable, dense or IndexedSlices, the same on each replica.
+      variables: what is updated.
+    """
+    learning_rate = optimizer.learning_rate
+
+    def update(variable, gradient, learning_rate) -> None:
+        if optimizer.weight_decay is not None and optimizer._use_weight_decay(variable):
+            shrinkage = tf.cast(learning_rate * optimizer.weight_decay, variable.dtype)
+            variable.assign_sub(variable * shrinkage)
+        optimizer.update_step(gradient, variable, learning_rate)
+
+    for variable, gradient in zip(variables, gradients, strict=True):
+        strategy.extended.update(
+            variable.value, update, args=(gradient, learning_rate), group=False
+        )
+    optimizer.iterations.assign_add(1)
 
 
 @keras.saving.register_keras_serializable("tfcamp")

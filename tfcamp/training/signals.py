@@ -8,13 +8,15 @@ from types import FrameType
 class DeferredSignals:
     """Remembers the first Ctrl-C or SIGTERM, so that the loop can save its state and stop.
 
-    The second one raises KeyboardInterrupt at once.
+    The second one raises KeyboardInterrupt at once. One that nobody took arrives, late, when the
+    loop has ended.
 
     Attributes:
       received: the number of the first signal; None while there was none.
     """
 
     received: int | None = None
+    _taken: bool = False
 
     def __enter__(self) -> "DeferredSignals":
         """Begins to listen."""
@@ -29,7 +31,14 @@ class DeferredSignals:
             raise KeyboardInterrupt  # the second one will not wait
         self.received = number
 
+    def take(self) -> int:
+        """Returns the signal, SIGTERM if it came to another process, and counts it as heeded."""
+        self._taken = True
+        return self.received or signal.SIGTERM
+
     def __exit__(self, *exception) -> None:
         """Gives the signals back to whoever had them."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if self.received is not None and not self._taken:
+            signal.raise_signal(self.received)

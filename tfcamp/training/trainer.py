@@ -1,9 +1,9 @@
 """The loop: many steps in one call of a compiled function, everything else in plain Python."""
 
-import hashlib
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import keras
 import numpy as np
@@ -11,10 +11,15 @@ import tensorflow as tf
 
 from tfcamp.data.pipeline import BatchStream
 from tfcamp.errors import Interrupted, UserError
-from tfcamp.losses import WeightedSum
-from tfcamp.training.checkpoints import CheckpointFolder, read_checkpoint, write_checkpoint
+from tfcamp.training.averaging import WeightAverages
+from tfcamp.training.checkpoints import CheckpointFolder
+from tfcamp.training.inner_loop import Call, InnerLoop
+from tfcamp.training.loss_scale import DynamicLossScale
+from tfcamp.training.pace import CallPace, CheckpointPace
+from tfcamp.training.progress import Progress
 from tfcamp.training.signals import DeferredSignals
-from tfcamp.training.step import Loss, build_train_step
+from tfcamp.training.step import Loss, StepOptions, build_train_step
+from tfcamp.training.variables import assign_variables, read_variables, spread_seeds
 
 
 class Stateful(Protocol):
@@ -29,49 +34,28 @@ class Stateful(Protocol):
         ...
 
 
-class Progress(NamedTuple):
-    """What an observer sees after each call, and the loop's owner after each epoch.
-
-    Attributes:
-      step: steps taken since the training began.
-      total_steps: steps of the whole training.
-      epoch: epochs begun.
-      loss: mean training loss of the epoch so far, in nats per unit of weight.
-      learning_rate: of the next step.
-      examples_per_second: of this process, over the epoch so far.
-    """
-
-    step: int
-    total_steps: int
-    epoch: int
-    loss: float
-    learning_rate: float
-    examples_per_second: float
-
-
-class _LossSum(NamedTuple):
+class _Totals(NamedTuple):
     """The loss of the epoch so far, added up in float64 on the host."""
 
-    total: float = 0.0
+    loss: float = 0.0
     weight: float = 0.0
-
-
-_NOTHING = _LossSum()
 
 
 class Trainer:
     """Takes steps, and saves and restores all that they depend on.
 
-    The owner writes the outer loop::
+    The owner writes the outer loop, the same for one device and for several machines::
 
-        trainer = Trainer(model, optimizer, loss, checkpoints=checkpoints)
+        trainer = Trainer(model, optimizer, loss, checkpoints=checkpoints, strategy=strategy)
         trainer.restore()
         for progress in trainer.epochs(train_batches, num_epochs=10):
-            scores = evaluate(trainer.predict(dev_batches))
+            with trainer.averaged_weights():
+                scores = evaluate(trainer.predict(dev_batches))
             trainer.save()
 
     Attributes:
       step: steps taken; also the position in the data.
+      loss_scale: the factor on the loss of a float16 model, else None.
     """
 
     def __init__(
@@ -82,24 +66,27 @@ class Trainer:
         *,
         checkpoints: CheckpointFolder,
         strategy: tf.distribute.Strategy | None = None,
-        clip_norm: float | None = None,
-        adversarial_norm: float = 0.0,
-        steps_per_call: int = 32,
+        options: StepOptions | None = None,
+        average_decay: float = 0.0,
+        steps_per_call: int | None = None,
         save_seconds: float = 60.0,
         stateful: dict[str, Stateful] | None = None,
     ) -> None:
         """Builds the optimizer and the compiled functions.
 
         Args:
-          model: returns logits.
-          optimizer: not yet built, or built on this model.
+          model: returns logits. Computes in float16: the loss is scaled.
+          optimizer: not yet built, or built on this model; made under the strategy's scope.
           loss: see :func:`tfcamp.training.step.build_train_step`.
           checkpoints: where :meth:`save` writes.
           strategy: the strategy under whose scope the model was built.
-          clip_norm: the largest global norm of the gradient.
-          adversarial_norm: see :func:`tfcamp.training.step.build_train_step`.
-          steps_per_call: steps taken inside one call; Python sees a number only between calls.
-          save_seconds: time between two checkpoints within an epoch.
+          options: how a step is taken.
+          average_decay: above 0, averages of the weights are kept; see :class:`WeightAverages`.
+          steps_per_call: steps taken inside one call; Python sees a number only between calls. None
+            for as many as take about a second. The weights do not depend on it.
+          save_seconds: time between two checkpoints within an epoch; longer where writing them
+            would otherwise hold the loop up for more than 2 % of the time. 0 for one after each
+            call.
           stateful: further objects, such as early stopping, saved under these names.
         """
         self.model = model
@@ -109,16 +96,31 @@ class Trainer:
         self.save_seconds = save_seconds
         self.step = 0
         self._strategy = strategy or tf.distribute.get_strategy()
+        self._options = options or StepOptions()
         self._stateful = stateful or {}
-        self._epoch_loss = _NOTHING
+        self._several_workers = isinstance(
+            self._strategy, tf.distribute.MultiWorkerMirroredStrategy
+        )
+        self._epoch_totals = _Totals()
+        self.loss_scale: DynamicLossScale | None = None
+        self._averages: WeightAverages | None = None
         with self._strategy.scope():
             # Slots made inside the first trace would belong to the trace.
             optimizer.build(model.trainable_variables)
-        self._train_step = build_train_step(
-            model, optimizer, loss, clip_norm=clip_norm, adversarial_norm=adversarial_norm
-        )
-        self._run_steps = tf.function(self._take_steps)
-        self._predict = tf.function(self._next_logits)
+            if model.compute_dtype == "float16":
+                self.loss_scale = DynamicLossScale()
+            if average_decay:
+                self._averages = WeightAverages(model.trainable_variables, average_decay)
+            train_step = build_train_step(
+                model,
+                optimizer,
+                loss,
+                self._options,
+                loss_scale=self.loss_scale,
+                averages=self._averages,
+            )
+        spread_seeds(model, self._strategy)
+        self._inner = InnerLoop(model, train_step, self._strategy)
 
     def epochs(
         self,
@@ -138,104 +140,175 @@ class Trainer:
 
         Raises:
           UserError: the loss is not finite, or there is nothing to train on.
-          Interrupted: Ctrl-C or SIGTERM came; the state was saved first.
+          Interrupted: Ctrl-C or SIGTERM came, to any worker; the state was saved first.
         """
         per_epoch = stream.steps_per_epoch
         if per_epoch == 0:
             raise UserError("there is not one row to train on: is the training split empty?")
         total = num_epochs * per_epoch
         total = total if max_steps is None else min(total, max_steps)
-        batches = iter(stream.dataset(self.step))
+        batches = self.distribute(stream)
         with DeferredSignals() as signals:
             while self.step < total:
                 end = min((self.step // per_epoch + 1) * per_epoch, total)
-                progress = None
-                for progress in self._calls(batches, end, stream, total):
+                progress, told = None, False
+                for progress, told in self._calls(batches, end, stream, total, signals):
                     for observe in observers:
                         observe(progress)
                     # At the end of an epoch the owner evaluates first: a run that goes on from
                     # here would not do it.
-                    if signals.received is not None and self.step < end:
-                        self._stop(signals.received)
-                self._epoch_loss = _NOTHING
+                    if self.step < end and self._must_stop(told, signals):
+                        self._stop(signals)
+                self._epoch_totals = _Totals()
                 if progress is not None:
                     yield progress
-                if signals.received is not None:
-                    self._stop(signals.received)
+                if self._must_stop(told, signals):
+                    self._stop(signals)
+
+    def distribute(self, stream: BatchStream, start_step: int | None = None) -> Iterator:
+        """Returns an iterator over what each replica reads of the batches, for :meth:`advance`.
+
+        Args:
+          stream: the batches.
+          start_step: the step to begin with; None for the current one.
+        """
+        start = self.step if start_step is None else start_step
+        return iter(
+            self._strategy.distribute_datasets_from_function(
+                lambda context: stream.dataset(
+                    start, context=context, row_multiple=self._options.accumulate
+                )
+            )
+        )
 
     def _calls(
-        self, batches: Iterator, end: int, stream: BatchStream, total: int
-    ) -> Iterator[Progress]:
-        """Trains until the step ``end`` of the current epoch; yields after each compiled call."""
+        self,
+        batches: Iterator,
+        end: int,
+        stream: BatchStream,
+        total: int,
+        signals: DeferredSignals,
+    ) -> Iterator[tuple[Progress, bool]]:
+        """Trains until the step ``end`` of the current epoch.
+
+        Yields after each compiled call, also whether it told that a worker was asked to stop.
+        """
         per_epoch = stream.steps_per_epoch
-        first_step, started = self.step, time.monotonic()
-        saved = started
+        first_step, started, waited = self.step, time.monotonic(), 0.0
+        pace = CallPace(self._steps_per_call(stream))
+        checkpoint = CheckpointPace(self.save_seconds)
         while self.step < end:
-            self.advance(batches, min(self.steps_per_call, end - self.step), per_epoch)
+            call_started = time.monotonic()
+            call = self.advance(
+                batches,
+                min(pace.steps, end - self.step),
+                per_epoch,
+                report=(float(signals.received is not None), pace.seconds),
+            )
+            stops, mean_before = (call.reports / self._strategy.num_replicas_in_sync).numpy()
             now = time.monotonic()
-            yield Progress(
+            pace.update(int(call.taken), now - call_started, float(mean_before))
+            waited += float(call.waited)
+            progress = Progress(
                 step=self.step,
                 total_steps=total,
                 epoch=(self.step - 1) // per_epoch + 1,
-                loss=self._epoch_loss.total / max(self._epoch_loss.weight, 1e-9),
+                loss=self._epoch_totals.loss / max(self._epoch_totals.weight, 1e-9),
                 learning_rate=float(self.optimizer.learning_rate.numpy()),
+                seconds=now - started,
                 examples_per_second=(self.step - first_step) * stream.batch_size / (now - started),
+                data_wait=waited / (now - started),
             )
-            if self.step < end and now - saved >= self.save_seconds:
-                self.save()
-                saved = now
+            yield progress, bool(stops > 0)
+            if self.step < end and checkpoint.is_due:
+                with checkpoint.saving():
+                    self.save(wait=False)
 
-    def _stop(self, signal_number: int) -> None:
+    def _steps_per_call(self, stream: BatchStream) -> int | None:
+        if self._several_workers and not stream.has_one_shape:
+            # The shape of what workers exchange, rows of an embedding say, is fixed for a call.
+            return 1
+        return self.steps_per_call
+
+    def _must_stop(self, told: bool, signals: DeferredSignals) -> bool:
+        """Whether to stop now. Several workers stop together, after the call that told them."""
+        return told or (signals.received is not None and not self._several_workers)
+
+    def _stop(self, signals: DeferredSignals) -> NoReturn:
         self.save()
-        raise Interrupted(signal_number, self.step)
+        raise Interrupted(signals.take(), self.step)
 
-    def predict(self, stream: BatchStream) -> np.ndarray:
-        """Returns the logits float32[N, ...] of all rows, in the order of the rows."""
-        batches = iter(stream.dataset(num_epochs=1))
-        logits = [self._predict(batches).numpy() for _ in range(stream.steps_per_epoch)]
-        in_stream_order = np.concatenate(logits)
-        in_row_order = np.empty_like(in_stream_order)
-        in_row_order[stream.rows()] = in_stream_order
-        return in_row_order
+    def predict(self, stream: BatchStream) -> Any:
+        """Returns the logits of all rows, in the order of the rows, on every worker.
 
-    def save(self) -> None:
+        Args:
+          stream: each row is read once.
+
+        Returns:
+          float32[N, ...], or what the model returns of such arrays.
+        """
+        batches = self.distribute(stream, 0)
+        parts = [self._inner.next_logits(batches) for _ in range(stream.steps_per_epoch)]
+        rows = stream.rows()
+
+        def in_row_order(*arrays: np.ndarray) -> np.ndarray:
+            in_stream_order = np.concatenate(arrays)
+            result = np.empty_like(in_stream_order)
+            result[rows] = in_stream_order
+            return result
+
+        return tf.nest.map_structure(in_row_order, *parts)
+
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Lets the model hold the averages of its weights, where they are kept."""
+        with contextlib.nullcontext() if self._averages is None else self._averages.in_place():
+            yield
+
+    def save(self, *, wait: bool = True) -> None:
         """Writes a checkpoint of the current step.
+
+        Args:
+          wait: whether to return only when it is on the disk.
 
         Raises:
           UserError: a weight is not finite; the checkpoints before stay the newest.
         """
-        values = _values(self._all_variables())
+        values = read_variables(self._all_variables())
         # A gradient may overflow where the loss does not: its step shows in the next loss only.
         for name, value in values.items():
             if not np.isfinite(value).all():
                 self._refuse(f"{name} is not finite after step {self.step}")
         state = {
             "step": self.step,
-            "epoch_loss": list(self._epoch_loss),
+            "epoch_totals": list(self._epoch_totals),
             "stateful": {name: part.get_state() for name, part in self._stateful.items()},
         }
-        self.checkpoints.save(self.step, values, state)
+        self.checkpoints.save(self.step, values, state, wait=wait)
 
     def restore(self) -> list[str]:
         """Goes back to the newest sound checkpoint, if there is one.
 
         Returns:
           a line for each damaged checkpoint that was passed over.
+
+        Raises:
+          UserError: the workers do not see the same checkpoints.
         """
         checkpoint, damaged = self.checkpoints.restore()
+        self._compare_workers(checkpoint.state["step"] if checkpoint else 0)
         if checkpoint is not None:
-            _assign(self._all_variables(), checkpoint.arrays)
+            assign_variables(self._all_variables(), checkpoint.arrays)
+            spread_seeds(self.model, self._strategy)
             self.step = checkpoint.state["step"]
-            self._epoch_loss = _LossSum(*checkpoint.state["epoch_loss"])
+            self._epoch_totals = _Totals(*checkpoint.state["epoch_totals"])
             for name, part in self._stateful.items():
                 part.set_state(checkpoint.state["stateful"][name])
         return damaged
 
     def save_best(self) -> None:
         """Keeps the model's weights as the best so far."""
-        write_checkpoint(
-            self.checkpoints.best_path, _values(self.model.weights), {"step": self.step}
-        )
+        self.checkpoints.save_best(read_variables(self.model.weights), {"step": self.step})
 
     def restore_best(self) -> int:
         """Loads the best weights and returns the step at which they were kept.
@@ -243,59 +316,56 @@ class Trainer:
         Raises:
           UserError: their file is missing or damaged.
         """
-        try:
-            arrays, state = read_checkpoint(self.checkpoints.best_path)
-        except ValueError as error:
-            raise UserError(f"{error}; train again in another --run-dir") from error
-        _assign(self.model.weights, arrays)
-        return state["step"]
+        best = self.checkpoints.read_best()
+        assign_variables(self.model.weights, best.arrays)
+        return best.state["step"]
 
-    def _take_steps(self, batches, num_steps) -> tuple[WeightedSum, tf.Tensor]:
-        """Takes steps until ``num_steps`` or a loss that is not finite; returns sum and count."""
-        total, weight, taken = tf.constant(0.0), tf.constant(0.0), tf.constant(0)
-        finite = tf.constant(True)
-        while finite and taken < num_steps:
-            batch_loss = self._strategy.run(self._train_step, args=(next(batches),))
-            total += batch_loss.total
-            weight += batch_loss.weight
-            taken += 1
-            finite = tf.math.is_finite(batch_loss.total)
-        return WeightedSum(total, weight), taken
-
-    def _next_logits(self, batches) -> tf.Tensor:
-        """Returns the logits of the next batch's real rows.
-
-        The batch is taken inside the graph, where its length is unknown: given as an argument,
-        each new length would trace the model anew.
-        """
-        inputs, _, weights = next(batches)
-        return tf.boolean_mask(self.model(inputs, training=False), weights > 0)
-
-    def advance(self, batches: Iterator, num_steps: int, steps_per_epoch: int) -> None:
+    def advance(
+        self,
+        batches: Iterator,
+        num_steps: int,
+        steps_per_epoch: int,
+        *,
+        report: tuple[float, float] = (0.0, 0.0),
+    ) -> Call:
         """Takes steps in one compiled call.
 
         Args:
-          batches: an iterator over ``BatchStream.dataset``.
+          batches: of :meth:`distribute`.
           num_steps: how many.
           steps_per_epoch: only to name the batch when something is wrong.
+          report: numbers that all workers get the sum of.
 
         Raises:
           UserError: the loss is not finite.
         """
-        # A Python number would trace the function anew for each value.
-        loss, taken = self._run_steps(batches, tf.constant(num_steps))
-        self.step += int(taken)
-        if not np.isfinite(loss.total):
+        call = self._inner.take_steps(batches, num_steps, report)
+        self.step += int(call.taken)
+        if not np.isfinite(call.loss.total):
             epoch, batch = divmod(self.step - 1, steps_per_epoch)
             self._refuse(
-                f"the loss is {float(loss.total)} at step {self.step} (epoch {epoch + 1}, batch "
-                f"{batch + 1})"
+                f"the loss is {float(call.loss.total)} at step {self.step} (epoch {epoch + 1}, "
+                f"batch {batch + 1})"
             )
-        self._epoch_loss = _LossSum(
-            self._epoch_loss.total + float(loss.total), self._epoch_loss.weight + float(loss.weight)
+        self._epoch_totals = _Totals(
+            *(
+                before + float(more)
+                for before, more in zip(self._epoch_totals, call.loss, strict=True)
+            )
         )
+        return call
+
+    def _compare_workers(self, step: int) -> None:
+        """Makes sure that all workers go on from the same step."""
+        steps = self._inner.all_workers(step)
+        if len(set(steps)) > 1:
+            raise UserError(
+                f"the workers see different checkpoints, of the steps {steps}: --run-dir must be "
+                "a folder that all workers share"
+            )
 
     def _refuse(self, finding: str) -> NoReturn:
+        self.checkpoints.wait()
         steps = self.checkpoints.steps()
         kept = (
             f"the last good checkpoint is that of step {steps[-1]}"
@@ -306,25 +376,7 @@ class Trainer:
 
     def _all_variables(self) -> list[keras.Variable]:
         # model.variables, unlike model.weights, has the seeds of every dropout.
-        return [*self.model.variables, *self.optimizer.variables]
-
-
-def weights_sha256(model: keras.Model) -> str:
-    """Returns one hash of all weights, to tell whether two runs ended with the same bits."""
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
-    return digest.hexdigest()
-
-
-def _values(variables: Sequence[keras.Variable]) -> dict[str, np.ndarray]:
-    return {
-        f"{index:04d}/{variable.path}": variable.numpy() for index, variable in enumerate(variables)
-    }
-
-
-def _assign(variables: Sequence[keras.Variable], arrays: dict[str, np.ndarray]) -> None:
-    if len(variables) != len(arrays):
-        raise ValueError(f"{len(arrays)} arrays were saved, the model has {len(variables)}")
-    for variable, value in zip(variables, arrays.values(), strict=True):
-        variable.assign(value)
+        variables = [*self.model.variables, *self.optimizer.variables]
+        for part in (self.loss_scale, self._averages):
+            variables += [] if part is None else part.variables
+        return variables

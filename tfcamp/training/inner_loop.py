@@ -1,0 +1,118 @@
+"""The part of the loop that is compiled: many steps in one call, on one device or on many."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfcamp.losses import WeightedSum
+
+
+class Call(NamedTuple):
+    """What one call returns.
+
+    Attributes:
+      loss: the sum over its batches.
+      taken: int32[], steps.
+      waited: float64[], seconds during which this worker waited for data.
+      reports: float32[2], what the workers reported, added up over the replicas.
+    """
+
+    loss: WeightedSum
+    taken: tf.Tensor
+    waited: tf.Tensor
+    reports: tf.Tensor
+
+
+class InnerLoop:
+    """Steps and predictions as compiled functions of an iterator over distributed batches.
+
+    Batches are taken inside the graph, where their length is unknown: given as an argument, each
+    new length would trace the model anew.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        train_step: Callable[[tuple], WeightedSum],
+        strategy: tf.distribute.Strategy,
+    ) -> None:
+        """Keeps the parts; nothing is traced before the first call.
+
+        Args:
+          model: made under the strategy's scope.
+          train_step: of :func:`tfcamp.training.step.build_train_step`.
+          strategy: where the functions run.
+        """
+        self._model = model
+        self._train_step = train_step
+        self._strategy = strategy
+        self._compiled_steps = tf.function(self._take_steps)
+        self._compiled_logits = tf.function(self._next_logits)
+
+    def take_steps(self, batches: Any, num_steps: int, report: tuple[float, float]) -> Call:
+        """Takes steps until ``num_steps``, or until a loss is not finite.
+
+        Args:
+          batches: an iterator over distributed batches.
+          num_steps: the same on all workers.
+          report: what this worker has to say to all of them.
+        """
+        # Python numbers would trace the function anew for each value.
+        return self._compiled_steps(batches, tf.constant(num_steps), tf.constant(report))
+
+    def next_logits(self, batches: Any) -> Any:
+        """Returns the logits of the next batch's real rows, of all replicas on every worker."""
+        return tf.nest.map_structure(lambda logits: logits.numpy(), self._compiled_logits(batches))
+
+    def all_workers(self, number: int) -> list[int]:
+        """Returns the number that each replica's worker gave."""
+
+        @tf.function
+        def gather(number) -> tf.Tensor:
+            rows = self._strategy.run(lambda: tf.reshape(number, [1]))
+            return self._strategy.gather(rows, axis=0)
+
+        return gather(tf.constant(number)).numpy().tolist()
+
+    def _take_steps(self, batches, num_steps, report) -> Call:
+        reports = self._first(self._strategy.run(_add_up, args=(report,)))
+        total, weight, taken = tf.constant(0.0), tf.constant(0.0), tf.constant(0)
+        waited = tf.constant(0.0, tf.float64)
+        finite = tf.constant(True)
+        while finite and taken < num_steps:
+            asked = tf.timestamp()
+            with tf.control_dependencies([asked]):
+                batch = next(batches)
+            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+                waited += tf.timestamp() - asked
+            batch_loss = self._first(self._strategy.run(self._train_step, args=(batch,)))
+            total += batch_loss.total
+            weight += batch_loss.weight
+            taken += 1
+            finite = tf.math.is_finite(batch_loss.total)
+        return Call(WeightedSum(total, weight), taken, waited, reports)
+
+    def _next_logits(self, batches) -> Any:
+        def logits_and_weights(batch) -> tuple:
+            inputs, _, weights = batch
+            return self._model(inputs, training=False), weights
+
+        result = self._strategy.run(logits_and_weights, args=(next(batches),))
+        logits, weights = tf.nest.map_structure(
+            lambda part: self._strategy.gather(part, axis=0), result
+        )
+        return tf.nest.map_structure(lambda part: tf.boolean_mask(part, weights > 0), logits)
+
+    def _first(self, result: Any) -> Any:
+        """Returns the first replica's part of what is the same on each."""
+        return tf.nest.map_structure(
+            lambda part: self._strategy.experimental_local_results(part)[0], result
+        )
+
+
+def _add_up(value) -> tf.Tensor:
+    # The identity stands on the replica's device; the value itself stands on none.
+    value = tf.identity(value)
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
