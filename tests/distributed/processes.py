@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ def run_workers(
     start: Iterable[int] | None = None,
     seconds: float = 240,
     environ: Mapping[str, str] | None = None,
+    meanwhile: Callable[[list[subprocess.Popen]], None] | None = None,
 ) -> list[Ended]:
     """Runs a Python script as the workers of one cluster, and returns how each ended.
 
@@ -42,6 +43,7 @@ def run_workers(
       start: which of them are started; all if not given.
       seconds: all are killed after this time, and the test fails.
       environ: further environment variables.
+      meanwhile: called with the processes once they are started.
 
     Returns:
       One for each worker that was started, in the order of their numbers.
@@ -68,6 +70,8 @@ def run_workers(
                 text=True,
             )
         )
+    if meanwhile is not None:
+        meanwhile(processes)
     # Their output fits into a pipe, so they may be waited for in turn.
     deadline = time.monotonic() + seconds
     late = False

@@ -3,28 +3,18 @@
 The replicas are two virtual devices of one CPU; tests/distributed does the same with processes.
 """
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.tiny import NUM_CLASSES, VOCABULARY, make_model, make_stream
+from tests.training.replicas import MODELS, ONE, OPTIMIZERS, distance, make_trainer, train
+from tests.training.tiny import VOCABULARY, make_model, make_stream
 from tfcamp.data.pipeline import BatchStream
 from tfcamp.losses import WeightedSum, cross_entropy
-from tfcamp.models.text_classifier import TextClassifierConfig, build_text_classifier
 from tfcamp.training.checkpoints import CheckpointFolder
-from tfcamp.training.optimizers import RowSparseAdam
 from tfcamp.training.step import StepOptions
 from tfcamp.training.trainer import Trainer
-
-ONE = tf.distribute.get_strategy()
-OPTIMIZERS = {
-    "sgd": lambda: keras.optimizers.SGD(0.5),
-    "adam": lambda: keras.optimizers.Adam(0.01, epsilon=1e-5),
-    "row_sparse_adam": lambda: RowSparseAdam(0.01, epsilon=1e-5, weight_decay=0.01),
-}
 
 
 @pytest.fixture(scope="module")
@@ -33,65 +23,12 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> BatchStream:
     return make_stream(tmp_path_factory.mktemp("rows") / "packed", batch_size=7)
 
 
-def transformer() -> keras.Model:
-    keras.utils.set_random_seed(0)
-    return build_text_classifier(
-        "transformer",
-        TextClassifierConfig(
-            {"word": VOCABULARY},
-            NUM_CLASSES,
-            embedding_dim=8,
-            width=8,
-            dropout=0.0,
-            token_dropout=0.0,
-            spatial_dropout=0.0,
-            layer_dropout=0.0,
-        ),
-    )
-
-
-def make_trainer(
-    folder,
-    strategy: tf.distribute.Strategy,
-    build: Callable[[], keras.Model] = lambda: make_model(dropout=0.0),
-    optimizer: str = "sgd",
-    loss=cross_entropy,
-    options: StepOptions | None = None,
-    average_decay: float = 0.0,
-) -> Trainer:
-    with strategy.scope():
-        model, chosen = build(), OPTIMIZERS[optimizer]()
-    return Trainer(
-        model,
-        chosen,
-        loss,
-        checkpoints=CheckpointFolder(folder),
-        strategy=strategy,
-        options=options or StepOptions(clip_norm=0.1),
-        average_decay=average_decay,
-        steps_per_call=4,
-        save_seconds=1e9,
-    )
-
-
-def train(trainer: Trainer, stream: BatchStream, num_steps: int = 20) -> list[np.ndarray]:
-    """Returns the weights after so many steps."""
-    for _ in trainer.epochs(stream, 10, max_steps=num_steps):
-        pass
-    return trainer.model.get_weights()
-
-
-def distance(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
-    """Returns the largest difference between any two weights."""
-    return max(np.abs(one - other).max() for one, other in zip(ours, theirs, strict=True))
-
-
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("build", [lambda: make_model(dropout=0.0, recurrent=True), transformer])
-def test_two_replicas_end_where_one_device_ends(stream, two_replicas, tmp_path, build, optimizer):
+@pytest.mark.parametrize("model", MODELS)
+def test_two_replicas_end_where_one_device_ends(stream, two_replicas, tmp_path, model, optimizer):
     """Ragged batches, padding, clipping, regularisation, an embedding with repeated rows."""
-    one = make_trainer(tmp_path / "one", ONE, build, optimizer)
-    two = make_trainer(tmp_path / "two", two_replicas, build, optimizer)
+    one = make_trainer(tmp_path / "one", ONE, MODELS[model], optimizer)
+    two = make_trainer(tmp_path / "two", two_replicas, MODELS[model], optimizer)
     before = one.model.get_weights()
     ours, theirs = train(two, stream), train(one, stream)
     assert distance(ours, theirs) < 1e-6

@@ -1,6 +1,5 @@
 """Which strategy a machine gets, and what is said where it cannot have one."""
 
-import re
 import subprocess
 import sys
 import types
@@ -45,7 +44,7 @@ def test_one_device(monkeypatch, name):
     assert strategy is tf.distribute.get_strategy()
     assert strategy.num_replicas_in_sync == 1
     assert is_chief(strategy)
-    assert re.fullmatch(r"20\d{6}-\d{6}", shared_time(strategy))
+    assert shared_time(strategy) is None
     wait_for_workers(strategy)
 
 
