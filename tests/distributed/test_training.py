@@ -69,7 +69,7 @@ def straight(tmp_path_factory) -> list[np.ndarray]:
 def last_weights(folder: Path) -> list[np.ndarray]:
     checkpoint, damaged = CheckpointFolder(folder / "checkpoints", writes=False).restore()
     assert checkpoint is not None and not damaged
-    assert checkpoint.state["step"] == 36
+    assert checkpoint.state["step"] == 40
     return [array for array in checkpoint.arrays.values() if array.dtype == np.float32]
 
 
