@@ -1,5 +1,6 @@
 """The loop: equal to fit, and able to stop anywhere and go on as if nothing had happened."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -290,6 +291,17 @@ def test_a_signal_during_the_evaluation_waits_for_its_end(stream, tmp_path):
             trainer.predict(stream)
             evaluated.append(progress.epoch)
     assert evaluated == [1]
+    assert trainer.checkpoints.steps() == [STEPS_PER_EPOCH]
+
+
+def test_a_signal_during_the_last_evaluation_arrives_late(stream, tmp_path):
+    """The owner stops early after it: the loop has no call left to heed it in."""
+    trainer = make_trainer(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        with contextlib.closing(trainer.epochs(stream, 3)) as epochs:
+            next(epochs)
+            kill(signal.SIGINT)()
+            trainer.save()
     assert trainer.checkpoints.steps() == [STEPS_PER_EPOCH]
 
 

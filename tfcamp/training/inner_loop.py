@@ -51,6 +51,11 @@ class InnerLoop:
         self._compiled_steps = tf.function(self._take_steps)
         self._compiled_logits = tf.function(self._next_logits)
 
+    @property
+    def num_traces(self) -> int:
+        """How often the steps were traced; more than once means that something varies."""
+        return self._compiled_steps.experimental_get_tracing_count()
+
     def take_steps(self, batches: Any, num_steps: int, report: tuple[float, float]) -> Call:
         """Takes steps until ``num_steps``, or until a loss is not finite.
 

@@ -165,6 +165,11 @@ class Trainer:
                 if self._must_stop(told, signals):
                     self._stop(signals)
 
+    @property
+    def num_traces(self) -> int:
+        """How often the steps were traced; more than once means that something varies."""
+        return self._inner.num_traces
+
     def distribute(self, stream: BatchStream, start_step: int | None = None) -> Iterator:
         """Returns an iterator over what each replica reads of the batches, for :meth:`advance`.
 
