@@ -22,11 +22,9 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> BatchStream:
 
 
 def test_slots_are_made_under_the_scope_before_the_first_trace(two_replicas, tmp_path):
-    with two_replicas.scope():
-        variable = keras.Variable([1.0])
-        naive = keras.optimizers.Adam(0.1)
-    with pytest.raises(RuntimeError, match="Mixing different"):
-        naive.build([variable])
+    naive = keras.optimizers.Adam(0.1)
+    with two_replicas.scope(), pytest.raises(RuntimeError, match="Mixing different"):
+        naive.build([keras.Variable([1.0])])
     trainer = make_trainer(tmp_path, two_replicas, optimizer="adam")
     assert trainer.optimizer.built
 
