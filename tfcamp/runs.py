@@ -225,12 +225,12 @@ class Run:
 
     def _refuse_other_files(self) -> None:
         """Makes sure that what is in the folder, if anything, is a run."""
-        if (self.home / "config.json").exists():
+        # Listed once: the chief may be writing the first files this moment.
+        names = {path.name for path in self.home.iterdir()} if self.home.exists() else set()
+        if "config.json" in names:
             self._read_config()
-        elif self.home.exists():
-            names = {path.name for path in self.home.iterdir()}
-            if names - _BEGINNINGS:
-                raise self._no_run()
+        elif names - _BEGINNINGS:
+            raise self._no_run()
 
     def _take(self) -> None:
         """Makes the folder and keeps other processes out of it."""

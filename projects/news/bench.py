@@ -212,7 +212,11 @@ def _fit(stream: BatchStream, steps: int, *, steps_per_execution: int) -> Callab
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         steps_per_execution=steps_per_execution,
     )
-    batches = stream.dataset()
+    # The tuning thread of tf.data would hold `fit` up whenever it lets go of its iterator, for as
+    # long again as it has lived.
+    untuned = tf.data.Options()
+    untuned.autotune.enabled = False
+    batches = stream.dataset().with_options(untuned)
 
     def run() -> float:
         model.fit(batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tfcamp.data.storage import as_path, is_remote
 from tfcamp.errors import UserError
 
 
@@ -130,7 +131,7 @@ class NewsConfig:
     run_dir: Path | None = None
     """The run folder; runs/news/<date-time> if not given. An unfinished run in it goes on."""
     export_dir: Path | None = None
-    """Where the SavedModel goes; RUN/saved_model if not given."""
+    """Where the SavedModel goes, on a disk; RUN/saved_model if not given."""
 
     def __post_init__(self) -> None:
         """Refuses values that cannot work.
@@ -144,6 +145,10 @@ class NewsConfig:
         for name in (*at_least_one, "vectors_epochs", "vectors_workers"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 1, "at least 1")
+        on_disk = self.export_dir is None or not is_remote(as_path(self.export_dir))
+        self._require(
+            "export_dir", on_disk, "a folder on a disk; one in a bucket is RUN/saved_model"
+        )
         self._require("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32")
         fits = self.model != "transformer" or self.width % 4 == 0
         self._require("width", fits, "a multiple of 4, because the transformer has 4 heads")

@@ -154,7 +154,7 @@ def train_stream(
         batch_size,
         seed=config.seed,
         max_length=config.max_tokens,
-        bucket_lengths=tuple(bound for bound in BUCKET_LENGTHS if bound < config.max_tokens),
+        bucket_lengths=() if static_shapes else _buckets(config.max_tokens),
         static_shapes=static_shapes,
     )
 
@@ -168,13 +168,18 @@ def evaluation_stream(
         ROWS_PER_BATCH,
         seed=None,
         max_length=config.max_tokens,
-        bucket_lengths=tuple(bound for bound in BUCKET_LENGTHS if bound < config.max_tokens),
+        bucket_lengths=() if static_shapes else _buckets(config.max_tokens),
         static_shapes=static_shapes,
     )
 
 
+def _buckets(max_length: int) -> tuple[int, ...]:
+    return tuple(bound for bound in BUCKET_LENGTHS if bound < max_length)
+
+
 def _compare_rows(path: Path, dataset: TextDataset, run: Run) -> None:
-    if not path.exists():
+    begun = any(run.checkpoints.glob("step-*.npz")) if run.checkpoints.exists() else False
+    if not begun or not path.exists():
         path.write_text(dataset.sha256, "utf-8")
     elif path.read_text("utf-8") != dataset.sha256:
         raise UserError(

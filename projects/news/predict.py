@@ -7,7 +7,6 @@ cat headlines.txt | python projects/news/predict.py
 
 import codecs
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,19 +17,11 @@ import tyro
 
 from tfcamp.cli import run_project
 from tfcamp.errors import UserError
+from tfcamp.export.folders import newest_version
 from tfcamp.export.saved_model import ServedTextClassifier, load_text_classifier
 from tfcamp.text.corpus import batched
 
 ROWS_PER_BATCH = 512
-
-
-def newest_version(folder: Path) -> Path:
-    """Returns the sub-folder with the largest number, or number 1 where there is none.
-
-    Other names are no versions: ``2.partial`` is an export that did not end.
-    """
-    versions = [path for path in folder.glob("*") if re.fullmatch("[0-9]+", path.name)]
-    return max(versions, key=lambda path: int(path.name), default=folder / "1")
 
 
 # The model that comes with the project.

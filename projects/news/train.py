@@ -20,8 +20,9 @@ from projects.news.data import NewsData, evaluation_stream, prepare, train_strea
 from projects.news.evaluate import evaluate
 from projects.news.results import write_results
 from tfcamp.cli import run_project
+from tfcamp.errors import UserError
+from tfcamp.export.folders import check_export_folder
 from tfcamp.export.saved_model import (
-    check_export_folder,
     export_text_classifier,
     load_text_classifier,
     round_embeddings,
@@ -41,6 +42,7 @@ from tfcamp.training.checkpoints import CheckpointFolder
 from tfcamp.training.optimizers import build_optimizer, build_schedule
 from tfcamp.training.step import Loss, StepOptions
 from tfcamp.training.strategy import (
+    check_agreement,
     choose_strategy,
     is_chief,
     lost_workers_named,
@@ -57,6 +59,8 @@ def main(config: NewsConfig) -> None:
     # earlier process left unfinished. Of several workers, only the chief writes into it.
     strategy = choose_strategy(config.strategy, virtual_devices=config.virtual_devices)
     chief = is_chief(strategy)
+    if config.adversarial_norm and strategy.num_replicas_in_sync > 1:
+        raise UserError("--adversarial-norm works on one replica only: give --strategy one")
     if config.export_dir is not None and chief:
         check_export_folder(config.export_dir)
     with (
@@ -64,9 +68,17 @@ def main(config: NewsConfig) -> None:
         Run.open(
             config, "news", may_differ=MAY_DIFFER, chief=chief, stamp=shared_time(strategy)
         ) as run,
+        CheckpointFolder(run.checkpoints, writes=chief) as checkpoints,
     ):
-        if run.metrics is None or asks_for_more(config, run.metrics["asked"]):
-            train(config, strategy, run)
+        unfinished = run.metrics is None or asks_for_more(config, run.metrics["asked"])
+        check_agreement(
+            strategy,
+            int(unfinished),
+            f"--run-dir {run.home}: the workers see different runs; it must be a folder that all "
+            "of them share, and their options the same",
+        )
+        if unfinished:
+            train(config, strategy, run, checkpoints)
         else:
             run.say(
                 f"{run.home} holds a finished run; more --epochs, --max-steps or --patience goes on"
@@ -74,7 +86,12 @@ def main(config: NewsConfig) -> None:
         wait_for_workers(strategy)
 
 
-def train(config: NewsConfig, strategy: tf.distribute.Strategy, run: Run) -> None:
+def train(
+    config: NewsConfig,
+    strategy: tf.distribute.Strategy,
+    run: Run,
+    checkpoints: CheckpointFolder,
+) -> None:
     """Does the whole job, from rows to report; steps 2 to 6."""
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(
@@ -83,6 +100,11 @@ def train(config: NewsConfig, strategy: tf.distribute.Strategy, run: Run) -> Non
 
     # 2. Rows, tokens, vocabulary, word vectors, packed ids: fitted on the training split only.
     data = prepare(config, run)
+    check_agreement(
+        strategy,
+        int(data.dataset.sha256[:12], 16),
+        f"--dataset {config.dataset}: the workers read different rows",
+    )
     epochs, batch_size = config.epochs_and_batch_size(len(data.train))
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
     static_shapes = on_tpu or config.jit_compile  # XLA compiles each shape anew
@@ -111,7 +133,7 @@ def train(config: NewsConfig, strategy: tf.distribute.Strategy, run: Run) -> Non
         model,
         optimizer,
         build_loss(config, data),
-        checkpoints=CheckpointFolder(run.checkpoints, writes=run.chief),
+        checkpoints=checkpoints,
         strategy=strategy,
         options=StepOptions(
             clip_norm=config.clip_norm,
@@ -137,18 +159,21 @@ def train(config: NewsConfig, strategy: tf.distribute.Strategy, run: Run) -> Non
     if stopping.should_stop:
         run.say(f"{stopped} before; a larger --patience goes on")
     num_epochs = 0 if stopping.should_stop else epochs
-    with contextlib.closing(ProgressBar(shown=run.chief)) as bar:
+    with (
+        contextlib.closing(ProgressBar(shown=run.chief)) as bar,
+        contextlib.closing(
+            trainer.epochs(train_batches, num_epochs, max_steps=config.max_steps, observers=[bar])
+        ) as epochs_of_training,
+    ):
         # The steps are taken inside epochs(); this body runs once after each epoch.
-        for progress in trainer.epochs(
-            train_batches, num_epochs, max_steps=config.max_steps, observers=[bar]
-        ):
+        for progress in epochs_of_training:
             dev = ClassificationMetrics(data.dataset.classes)
             with trainer.averaged_weights():  # the weights as they are, without --average-decay
                 # The model returns logits.
                 dev.update(data.dev.labels, softmax(trainer.predict(dev_batches), axis=-1))
                 scores = dev.result().scalars()
                 if stopping.update(scores[config.stop_on]):
-                    trainer.save_best()
+                    trainer.save_best(wait=False)
             record = {
                 "step": progress.step,
                 "epoch": progress.epoch,
@@ -166,7 +191,7 @@ def train(config: NewsConfig, strategy: tf.distribute.Strategy, run: Run) -> Non
             )
             if slow := slow_input(progress):
                 run.say(slow)
-            trainer.save()
+            trainer.save(wait=False)
             if stopping.should_stop:
                 run.say(stopped)
                 break
@@ -174,6 +199,7 @@ def train(config: NewsConfig, strategy: tf.distribute.Strategy, run: Run) -> Non
     # 5. The best model is exported, and measured as it will be served: raw text in.
     if not run.chief:
         return
+    final_weights = weights_sha256(model)
     best_step = trainer.restore_best()
     # The export stores embeddings in half precision: rounded now, this model is what is shipped.
     round_embeddings(model)
@@ -195,7 +221,8 @@ def train(config: NewsConfig, strategy: tf.distribute.Strategy, run: Run) -> Non
         },
         "best_step": best_step,
         "parameters": model.count_params(),
-        "weights_sha256": weights_sha256(model),
+        "weights_sha256": final_weights,
+        "exported_weights_sha256": weights_sha256(model),
         "saved_model": str(config.export_dir or run.home / "saved_model"),
     }
     write_results(run, config, data, model, history.records, evaluations, facts)

@@ -172,6 +172,79 @@ def test_the_static_shape_of_a_dataset_without_buckets_is_known_to_the_compiler(
     assert labels.shape == weights.shape == (8,)
 
 
+@given(row_lengths, batch_sizes, buckets, st.integers(0, 2**32), st.integers(0, 5))
+def test_full_batches_leave_out_less_than_a_batch_of_each_bucket(
+    lengths, batch_size, bounds, seed, epoch
+):
+    plan = plan_epoch(
+        lengths, batch_size, seed=seed, epoch=epoch, bucket_lengths=bounds, only_full=True
+    )
+    assert {len(batch) for batch in plan} <= {batch_size}
+    rows = [row for batch in plan for row in batch]
+    assert len(set(rows)) == len(rows)
+    bucket_sizes = Counter(bisect_left(bounds, length) for length in lengths)
+    assert len(plan) == sum(size // batch_size for size in bucket_sizes.values())
+
+
+def test_full_batches_leave_out_other_rows_in_each_epoch():
+    lengths = np.ones(19, np.int32)
+    plans = [plan_epoch(lengths, 8, seed=0, epoch=epoch, only_full=True) for epoch in range(9)]
+    left_out = [frozenset(range(19)) - set(np.concatenate(plan).tolist()) for plan in plans]
+    assert {len(rows) for rows in left_out} == {3}
+    assert len(set(left_out)) > 5
+
+
+def remember_seed(inputs: Any, labels: Any, weights: Any, seed: tf.Tensor) -> Batch:
+    return (
+        {**inputs, "seed": seed, "drawn": tf.random.stateless_uniform([2], seed)},
+        labels,
+        weights,
+    )
+
+
+class TestTransform:
+    def seeds(self, stream: BatchStream, start_step: int = 0, **options) -> list[tuple[int, ...]]:
+        dataset = stream.dataset(start_step, num_epochs=2, **options).as_numpy_iterator()
+        return [tuple(inputs["seed"].tolist()) for inputs, _, _ in dataset]
+
+    def test_the_batches_are_the_same_and_come_in_order(self, examples) -> None:
+        plain = BatchStream(examples, 8, 1, MAX_LENGTH, (4, 9))
+        stream = BatchStream(examples, 8, 1, MAX_LENGTH, (4, 9), transform=remember_seed)
+        batches = list(stream.dataset(num_epochs=2).as_numpy_iterator())
+        for inputs, _, _ in batches:
+            del inputs["seed"], inputs["drawn"]
+        assert_same_batches(batches, plain.batches(num_epochs=2))
+
+    def test_the_seed_is_that_of_the_stream_and_the_position(self, examples) -> None:
+        stream = BatchStream(examples, 8, 7, MAX_LENGTH, (4, 9), transform=remember_seed)
+        expected = [(7, position) for position in range(2 * stream.steps_per_epoch)]
+        assert self.seeds(stream) == expected
+        assert self.seeds(stream, 5) == expected[5:]
+
+    @pytest.mark.parametrize("num_pipelines", [1, 2])
+    def test_each_shard_has_a_seed_of_its_own(self, examples, num_pipelines) -> None:
+        stream = BatchStream(examples, 8, 7, MAX_LENGTH, (4, 9), transform=remember_seed)
+        contexts = [tf.distribute.InputContext(num_pipelines, i, 2) for i in range(num_pipelines)]
+        seeds = [self.seeds(stream, 3, context=context) for context in contexts]
+        expected = [(7, position) for position in range(6, 4 * stream.steps_per_epoch)]
+        assert sorted(seed for part in seeds for seed in part) == expected
+
+    def test_what_is_drawn_is_a_function_of_the_position(self, examples) -> None:
+        """Another run, another start: the same augmentation, bit for bit."""
+        stream = BatchStream(examples, 8, 2**32 - 1, MAX_LENGTH, (4, 9), transform=remember_seed)
+        drawn = [
+            [tuple(inputs["drawn"]) for inputs, _, _ in dataset.as_numpy_iterator()]
+            for dataset in (stream.dataset(num_epochs=2), stream.dataset(4, num_epochs=2))
+        ]
+        assert drawn[0][4:] == drawn[1]
+        assert len(set(drawn[0])) == len(drawn[0])
+
+    def test_an_endless_stream_is_known_to_be_endless(self, examples) -> None:
+        """Otherwise several replicas ask each other before each step whether data is left."""
+        stream = BatchStream(examples, 8, 7, MAX_LENGTH, transform=remember_seed)
+        assert stream.dataset().cardinality() == tf.data.INFINITE_CARDINALITY
+
+
 def test_no_rows_make_no_batches(tmp_path):
     stream = BatchStream(PackedExamples.write(tmp_path / "packed", ["word"], []), 8, 0, 12)
     assert stream.steps_per_epoch == 0

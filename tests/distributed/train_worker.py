@@ -32,6 +32,9 @@ def main(config: Config) -> None:
             name = f"{model}-{optimizer}"
             checkpoints = config.folder / name
             trainer = make_trainer(checkpoints, strategy, build, optimizer, writes=chief)
+            if not chief:  # as where word vectors differ from machine to machine
+                trainer.model.set_weights([weight + 1.0 for weight in trainer.model.get_weights()])
+            trainer.restore()
             weights = train(trainer, stream)
             logits = trainer.predict(stream)
             if chief:

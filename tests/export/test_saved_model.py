@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from tfcamp.data.sources import load_text_dataset
 from tfcamp.errors import UserError
+from tfcamp.export.folders import check_export_folder
 from tfcamp.export.saved_model import (
-    check_export_folder,
     export_text_classifier,
     load_text_classifier,
     round_embeddings,

@@ -1,4 +1,4 @@
-"""Finished runs of the news project, made once, and its commands run in this process."""
+"""Finished runs of the projects, made once, and its commands run in this process."""
 
 import contextlib
 import io
@@ -12,6 +12,8 @@ import keras
 import pytest
 
 from projects.news.train import main
+from projects.street_view import train as street_train
+from tests.projects import street
 from tests.projects.tiny import tiny_config
 from tfcamp.cli import run_project
 
@@ -69,6 +71,16 @@ def longer_bow_run(bow_run: FinishedRun, tmp_path_factory: pytest.TempPathFactor
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         main(tiny_config(folder, epochs=2))
+    return FinishedRun(folder, printed.getvalue())
+
+
+@pytest.fixture(scope="session")
+def street_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A reader of whole numbers on a few drawings."""
+    folder = tmp_path_factory.mktemp("street") / "run"
+    printed = io.StringIO()
+    with street.few_drawings(), contextlib.redirect_stdout(printed):
+        street_train.main(street.tiny_config(folder))
     return FinishedRun(folder, printed.getvalue())
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tests.training.replicas import MODELS, ONE, OPTIMIZERS, distance, make_trainer, train
 from tests.training.tiny import VOCABULARY, make_model, make_stream
 from tfcamp.data.pipeline import BatchStream
+from tfcamp.errors import UserError
 from tfcamp.losses import WeightedSum, cross_entropy
 from tfcamp.training.checkpoints import CheckpointFolder
 from tfcamp.training.step import StepOptions
@@ -196,6 +197,22 @@ def test_an_overflow_on_any_replica_skips_the_step_on_all(stream, two_replicas, 
     tf.function(lambda: two_replicas.run(step))()
     assert not np.isfinite(variable.numpy()).all()
     assert float(naive.dynamic_scale.numpy()) == scale
+
+
+def test_a_gradient_that_no_scale_can_help_stops_the_training(stream, tmp_path):
+    """Otherwise every step would be skipped to the end, without a word."""
+
+    def loss(labels, logits, *, weights) -> WeightedSum:
+        total, weight = cross_entropy(labels, logits, weights=weights)
+        return WeightedSum(total + tf.sqrt(tf.reduce_sum(0.0 * tf.cast(logits, tf.float32))), weight)
+
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        trainer = make_trainer(tmp_path, ONE, loss=loss)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(UserError, match="the loss is nan at step 25"):
+        train(trainer, stream, 100)
 
 
 def test_averages_of_the_weights(stream, two_replicas, tmp_path):

@@ -20,7 +20,7 @@ class FolderLock:
       held: False where the file system has no locks.
     """
 
-    _in_this_process: ClassVar[weakref.WeakValueDictionary[Path, "FolderLock"]] = (
+    _in_this_process: ClassVar[weakref.WeakValueDictionary[str, "FolderLock"]] = (
         weakref.WeakValueDictionary()
     )
 
@@ -31,7 +31,7 @@ class FolderLock:
           UserError: another process has locked it; the message names it.
         """
         self._path = folder.resolve() / "lock"
-        earlier = self._in_this_process.get(self._path)
+        earlier = self._in_this_process.get(str(self._path))
         if earlier is not None:
             earlier.release()
         self._file = open(self._path, "a+", encoding="utf-8")
@@ -42,7 +42,7 @@ class FolderLock:
             self._file.truncate(0)
             self._file.write(f"{os.getpid()} {socket.gethostname()}\n")
             self._file.flush()
-            self._in_this_process[self._path] = self
+            self._in_this_process[str(self._path)] = self
 
     def _try(self) -> bool:
         try:

@@ -6,6 +6,7 @@ seed and the number of the epoch alone, so the position in the data is nothing b
 steps taken: a run that goes on at step 12,345 reads exactly the batches it would have read.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -90,33 +91,29 @@ class PackedExamples:
         """Writes encoded rows and opens them.
 
         Args:
-          folder: written under a temporary name and renamed when complete, so that what stands
-            there is never half a data set.
+          folder: see :func:`whole_folder`.
           streams: the names of the streams.
           batches: for each batch of rows the RaggedTensor int32[B, None] of each stream, all of
             the same row lengths, and the labels int[B].
         """
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
         lengths: list[np.ndarray] = []
         labels: list[np.ndarray] = []
-        with open(partial / "ids.bin", "wb") as file:
-            for encoded, batch_labels in batches:
-                flat = [encoded[name].flat_values.numpy() for name in streams]
-                file.write(np.stack(flat, axis=1).astype(np.int32).tobytes())
-                lengths.append(encoded[streams[0]].row_lengths().numpy().astype(np.int32))
-                labels.append(np.asarray(batch_labels, np.int32))
-        # savez, because the error of np.save does not say that the disk is full.
-        nothing = [np.zeros(0, np.int32)]
-        np.savez(
-            partial / "rows.npz",
-            lengths=np.concatenate(lengths or nothing),
-            labels=np.concatenate(labels or nothing),
-        )
-        (partial / "header.json").write_text(json.dumps({"streams": list(streams)}), "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        with whole_folder(folder) as partial:
+            with open(partial / "ids.bin", "wb") as file:
+                for encoded, batch_labels in batches:
+                    flat = [encoded[name].flat_values.numpy() for name in streams]
+                    file.write(np.stack(flat, axis=1).astype(np.int32).tobytes())
+                    lengths.append(encoded[streams[0]].row_lengths().numpy().astype(np.int32))
+                    labels.append(np.asarray(batch_labels, np.int32))
+            # savez, because the error of np.save does not say that the disk is full.
+            nothing = [np.zeros(0, np.int32)]
+            np.savez(
+                partial / "rows.npz",
+                lengths=np.concatenate(lengths or nothing),
+                labels=np.concatenate(labels or nothing),
+            )
+            header = json.dumps({"streams": list(streams)})
+            (partial / "header.json").write_text(header, "utf-8")
         return cls(folder)
 
     def read(self, rows: np.ndarray, length: int, num_real: int | None = None) -> Batch:
@@ -143,6 +140,20 @@ class PackedExamples:
         weights[num_real:] = 0.0
         inputs = {name: ids[:, :, index] for index, name in enumerate(self.streams)}
         return inputs, self.labels[rows], weights
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder that takes a folder's place when the body has filled it.
+
+    So what stands at ``folder`` is never half a data set.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
 
 
 def plan_epoch(
@@ -220,6 +231,11 @@ class BatchStream:
     def steps_per_epoch(self) -> int:
         """The number of batches in an epoch, the same in each."""
         return len(self._plan(0))
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows that an epoch can read."""
+        return len(self.examples.lengths)
 
     @property
     def has_one_shape(self) -> bool:

@@ -1,6 +1,5 @@
-"""Preprocessing, model and decoding as one SavedModel signature of raw input."""
+"""Encoder and text classifier as one SavedModel signature of raw text."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcamp.errors import UserError
+from tfcamp.export.folders import open_saved_model, write_saved_model
 from tfcamp.text.encoder import TextEncoder
 
 
@@ -60,37 +59,9 @@ def export_text_classifier(
     Raises:
       UserError: the folder holds something else, or cannot be written.
     """
-    check_export_folder(folder)
-    folder = folder.resolve()
     service = TextClassifierService(encoder, _with_half_embeddings(model), classes)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     signatures = {"serving_default": service.classify, "classes": service.classes}
-    try:
-        tf.saved_model.save(service, str(partial), signatures=signatures)
-    except tf.errors.OpError as error:  # TensorFlow writes by itself: no OSError
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(
-            f"{folder}: the SavedModel cannot be written: is the disk full or read-only? give the "
-            "same command again once it is not"
-        ) from error
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-
-
-def check_export_folder(folder: Path) -> None:
-    """Makes sure that an export to a folder would replace nothing but a SavedModel.
-
-    Raises:
-      UserError: it holds something else.
-    """
-    if (folder / "saved_model.pb").exists() or not folder.exists():
-        return
-    if not folder.is_dir() or any(folder.iterdir()):
-        raise UserError(
-            f"{folder} holds something else than a SavedModel, which the export would delete: "
-            "name another folder"
-        )
+    write_saved_model(folder, service, signatures)
 
 
 def round_embeddings(model: keras.Model) -> None:
@@ -106,15 +77,7 @@ def load_text_classifier(folder: Path) -> "ServedTextClassifier":
     Raises:
       UserError: there is none, or it is damaged or of another kind.
     """
-    if not (folder / "saved_model.pb").exists():
-        raise UserError(f"{folder}: expected a SavedModel (a folder with saved_model.pb)")
-    try:
-        return ServedTextClassifier(folder)
-    except (OSError, KeyError, tf.errors.OpError) as error:
-        raise UserError(
-            f"{folder}: expected a text classifier's SavedModel, as train.py writes it to "
-            "RUN/saved_model; this one is damaged or of another kind"
-        ) from error
+    return open_saved_model(folder, "a text classifier", ServedTextClassifier)
 
 
 class ServedTextClassifier:

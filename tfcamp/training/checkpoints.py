@@ -45,8 +45,13 @@ def write_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], state: Mappin
     # A damaged table of contents may hide arrays, so their names stand in the state as well.
     text = json.dumps({"names": list(arrays), "state": state})
     encoded = np.frombuffer(text.encode(), np.uint8)
+    for name, array in arrays.items():
+        if (
+            array.dtype.hasobject
+        ):  # np.savez would pickle it; before NumPy 2.1 it cannot be told not to
+            raise TypeError(f"{name} holds Python objects: {array.dtype}")
     with whole_file(path) as file:
-        np.savez(file, allow_pickle=False, **{_STATE: encoded}, **arrays)
+        np.savez(file, **{_STATE: encoded}, **arrays)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -178,6 +183,23 @@ class CheckpointFolder:
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
+
+    def close(self) -> None:
+        """Ends the writing thread, after what it is writing.
+
+        Before the run folder is given to others: they would not expect another writer there.
+        """
+        self._thread.shutdown(wait=True)
+
+    def __enter__(self) -> "CheckpointFolder":
+        """Returns the folder, to be closed when the block ends."""
+        return self
+
+    def __exit__(self, error_type, *_) -> None:
+        """Closes the folder; an error of the last write is raised, unless there is one already."""
+        self.close()
+        if error_type is None:
+            self.wait()
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
         """Reads the newest sound checkpoint.

@@ -1,9 +1,10 @@
 """The part of the loop that is compiled: many steps in one call, on one device or on many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfcamp.losses import WeightedSum
@@ -16,12 +17,14 @@ class Call(NamedTuple):
       loss: the sum over its batches.
       taken: int32[], steps.
       waited: float64[], seconds during which this worker waited for data.
+      learning_rate: float32[], of the next step.
       reports: float32[2], what the workers reported, added up over the replicas.
     """
 
     loss: WeightedSum
     taken: tf.Tensor
     waited: tf.Tensor
+    learning_rate: tf.Tensor
     reports: tf.Tensor
 
 
@@ -36,6 +39,7 @@ class InnerLoop:
         self,
         model: keras.Model,
         train_step: Callable[[tuple], WeightedSum],
+        optimizer: keras.optimizers.Optimizer,
         strategy: tf.distribute.Strategy,
     ) -> None:
         """Keeps the parts; nothing is traced before the first call.
@@ -43,10 +47,12 @@ class InnerLoop:
         Args:
           model: made under the strategy's scope.
           train_step: of :func:`tfcamp.training.step.build_train_step`.
+          optimizer: only to tell its learning rate.
           strategy: where the functions run.
         """
         self._model = model
         self._train_step = train_step
+        self._optimizer = optimizer
         self._strategy = strategy
         self._compiled_steps = tf.function(self._take_steps)
         self._compiled_logits = tf.function(self._next_logits)
@@ -81,6 +87,22 @@ class InnerLoop:
 
         return gather(tf.constant(number)).numpy().tolist()
 
+    def from_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the first worker's arrays; all give as many, of the same shapes."""
+
+        @tf.function
+        def share(*arrays) -> list[tf.Tensor]:
+            def on_replica() -> list[tf.Tensor]:
+                replica = tf.distribute.get_replica_context()
+                is_first = tf.equal(replica.replica_id_in_sync_group, 0)
+                own = [tf.where(is_first, array, tf.zeros_like(array)) for array in arrays]
+                # One by one: several at once would have to be of one dtype.
+                return [replica.all_reduce(tf.distribute.ReduceOp.SUM, array) for array in own]
+
+            return self._first(self._strategy.run(on_replica))
+
+        return [array.numpy() for array in share(*map(tf.constant, arrays))]
+
     def _take_steps(self, batches, num_steps, report) -> Call:
         reports = self._first(self._strategy.run(_add_up, args=(report,)))
         total, weight, taken = tf.constant(0.0), tf.constant(0.0), tf.constant(0)
@@ -97,7 +119,8 @@ class InnerLoop:
             weight += batch_loss.weight
             taken += 1
             finite = tf.math.is_finite(batch_loss.total)
-        return Call(WeightedSum(total, weight), taken, waited, reports)
+        learning_rate = tf.convert_to_tensor(self._optimizer.learning_rate)
+        return Call(WeightedSum(total, weight), taken, waited, learning_rate, reports)
 
     def _next_logits(self, batches) -> Any:
         def logits_and_weights(batch) -> tuple:

@@ -17,7 +17,7 @@ class DynamicLossScale:
     """
 
     def __init__(
-        self, initial: float = 2.0**10, *, least: float = 1.0, growth_steps: int = 2000
+        self, initial: float = 2.0**10, *, least: float = 2.0**-14, growth_steps: int = 2000
     ) -> None:
         """Makes the variables; under the strategy's scope.
 

@@ -141,6 +141,8 @@ def apply_gradients(
         strategy.extended.update(
             variable.value, update, args=(gradient, learning_rate), group=False
         )
+        if variable.constraint is not None:
+            variable.assign(variable.constraint(variable.value))
     optimizer.iterations.assign_add(1)
 
 

@@ -5,8 +5,14 @@ The order is what makes several replicas equal one device, and it is the same on
     each replica:   forward and backward on its rows, of the *sum* of the losses
     together:       add up gradients, losses and weights over the replicas
     everywhere:     divide by the weight of the whole batch, clip, apply
+
+``tf.distribute`` has two views of this. In *replica context* the code is what one replica does,
+with its own tensors; ``all_reduce`` adds them up over all replicas. *Across replicas* (what
+``merge_call`` enters) the code is written once for all of them: a value stands for one tensor on
+each, and a variable is updated on each.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -71,7 +77,7 @@ def build_train_step(
         model's regularisation losses are added to this mean.
       options: see :class:`StepOptions`.
       loss_scale: for float16. A step whose gradient is not finite on any replica then changes no
-        weight on all of them, and returns no loss, until the scale cannot be lowered any more.
+        weight on all of them, and returns no loss; NaN once the scale cannot be lowered any more.
       averages: moved towards the weights after each step.
 
     Returns:
@@ -83,6 +89,8 @@ def build_train_step(
         optimizer that does itself what is done here; or no gradient reaches a trainable variable.
     """
     options = options or StepOptions()
+    if options.adversarial_norm and options.dense_gradients:
+        raise ValueError("adversarial_norm moves the rows of sparse gradients: there are none")
     if options.adversarial_norm and tf.distribute.get_strategy().num_replicas_in_sync > 1:
         raise ValueError("adversarial_norm works on one replica only")
     check_optimizer(optimizer)
@@ -162,9 +170,10 @@ def build_train_step(
         if options.clip_norm is not None:
             gradients = clip_by_global_norm(gradients, options.clip_norm)
         if loss_scale is not None:
-            kept = tf.cast(finite | loss_scale.at_its_least(), tf.float32)
-            total = tf.math.multiply_no_nan(total, kept)
-            weight = weight * kept
+            # A step that is skipped has no loss; one that no smaller scale can help has no number.
+            skipped = tf.where(loss_scale.at_its_least(), math.nan, 0.0)
+            total = tf.where(finite, total, skipped)
+            weight = tf.where(finite, weight, 0.0)
         replica.merge_call(update, args=(finite, gradients))
         return WeightedSum(total, weight)
 

@@ -120,6 +120,19 @@ def wait_for_workers(strategy: tf.distribute.Strategy) -> None:
         _sum_over_workers(strategy, 1)
 
 
+def check_agreement(strategy: tf.distribute.Strategy, number: int, problem: str) -> None:
+    """Makes sure that all workers have come to the same number.
+
+    Raises:
+      UserError: they have not; the message is ``problem``, on each of them.
+    """
+    with lost_workers_named():
+        total = _sum_over_workers(strategy, number)
+    workers = 1 if _choice.cluster is None else len(_choice.cluster)
+    if total != workers * number:
+        raise UserError(problem)
+
+
 def _sum_over_workers(strategy: tf.distribute.Strategy, number: int) -> int:
     if _choice.cluster is None or strategy is not _choice.strategy:
         return number

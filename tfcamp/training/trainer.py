@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 import keras
@@ -120,7 +120,7 @@ class Trainer:
                 averages=self._averages,
             )
         spread_seeds(model, self._strategy)
-        self._inner = InnerLoop(model, train_step, self._strategy)
+        self._inner = InnerLoop(model, train_step, optimizer, self._strategy)
 
     def epochs(
         self,
@@ -129,7 +129,7 @@ class Trainer:
         *,
         max_steps: int | None = None,
         observers: Sequence[Callable[[Progress], None]] = (),
-    ) -> Iterator[Progress]:
+    ) -> Generator[Progress, None, None]:
         """Trains from the current step on and yields after each epoch.
 
         Args:
@@ -148,11 +148,12 @@ class Trainer:
         total = num_epochs * per_epoch
         total = total if max_steps is None else min(total, max_steps)
         batches = self.distribute(stream)
+        paces = CallPace(self._steps_per_call(stream)), CheckpointPace(self.save_seconds)
         with DeferredSignals() as signals:
             while self.step < total:
                 end = min((self.step // per_epoch + 1) * per_epoch, total)
                 progress, told = None, False
-                for progress, told in self._calls(batches, end, stream, total, signals):
+                for progress, told in self._calls(batches, end, stream, total, paces, signals):
                     for observe in observers:
                         observe(progress)
                     # At the end of an epoch the owner evaluates first: a run that goes on from
@@ -192,6 +193,7 @@ class Trainer:
         end: int,
         stream: BatchStream,
         total: int,
+        paces: tuple[CallPace, CheckpointPace],
         signals: DeferredSignals,
     ) -> Iterator[tuple[Progress, bool]]:
         """Trains until the step ``end`` of the current epoch.
@@ -200,8 +202,8 @@ class Trainer:
         """
         per_epoch = stream.steps_per_epoch
         first_step, started, waited = self.step, time.monotonic(), 0.0
-        pace = CallPace(self._steps_per_call(stream))
-        checkpoint = CheckpointPace(self.save_seconds)
+        pace, checkpoint = paces
+        rows_per_step = stream.num_rows / per_epoch
         while self.step < end:
             call_started = time.monotonic()
             call = self.advance(
@@ -219,9 +221,9 @@ class Trainer:
                 total_steps=total,
                 epoch=(self.step - 1) // per_epoch + 1,
                 loss=self._epoch_totals.loss / max(self._epoch_totals.weight, 1e-9),
-                learning_rate=float(self.optimizer.learning_rate.numpy()),
+                learning_rate=float(call.learning_rate),
                 seconds=now - started,
-                examples_per_second=(self.step - first_step) * stream.batch_size / (now - started),
+                examples_per_second=(self.step - first_step) * rows_per_step / (now - started),
                 data_wait=waited / (now - started),
             )
             yield progress, bool(stops > 0)
@@ -277,7 +279,9 @@ class Trainer:
           wait: whether to return only when it is on the disk.
 
         Raises:
-          UserError: a weight is not finite; the checkpoints before stay the newest.
+          UserError: a weight is not finite, or the run folder is gone; the checkpoints before stay
+            the newest.
+          OSError: the disk is full, now or when the checkpoint before was written.
         """
         values = read_variables(self._all_variables())
         # A gradient may overflow where the loss does not: its step shows in the next loss only.
@@ -302,6 +306,9 @@ class Trainer:
         """
         checkpoint, damaged = self.checkpoints.restore()
         self._compare_workers(checkpoint.state["step"] if checkpoint else 0)
+        if checkpoint is None and self._several_workers:
+            # Each has made its own: word vectors, say, may differ from one machine to another.
+            self._take_from_chief()
         if checkpoint is not None:
             assign_variables(self._all_variables(), checkpoint.arrays)
             spread_seeds(self.model, self._strategy)
@@ -311,9 +318,10 @@ class Trainer:
                 part.set_state(checkpoint.state["stateful"][name])
         return damaged
 
-    def save_best(self) -> None:
-        """Keeps the model's weights as the best so far."""
-        self.checkpoints.save_best(read_variables(self.model.weights), {"step": self.step})
+    def save_best(self, *, wait: bool = True) -> None:
+        """Keeps the model's weights as the best so far; arguments and errors are :meth:`save`'s."""
+        values = read_variables(self.model.weights)
+        self.checkpoints.save_best(values, {"step": self.step}, wait=wait)
 
     def restore_best(self) -> int:
         """Loads the best weights and returns the step at which they were kept.
@@ -360,6 +368,17 @@ class Trainer:
         )
         return call
 
+    def _take_from_chief(self) -> None:
+        """Gives all workers the variables of the first."""
+        own = read_variables(self._all_variables())
+        # No sum is made of uint32 between machines.
+        arrays = [
+            value.astype(np.int64) if value.dtype.kind in "iu" else value for value in own.values()
+        ]
+        chiefs = dict(zip(own, self._inner.from_chief(arrays), strict=True))
+        assign_variables(self._all_variables(), chiefs)
+        spread_seeds(self.model, self._strategy)
+
     def _compare_workers(self, step: int) -> None:
         """Makes sure that all workers go on from the same step."""
         steps = self._inner.all_workers(step)
@@ -370,7 +389,8 @@ class Trainer:
             )
 
     def _refuse(self, finding: str) -> NoReturn:
-        self.checkpoints.wait()
+        with contextlib.suppress(OSError, UserError):  # the finding is what matters
+            self.checkpoints.wait()
         steps = self.checkpoints.steps()
         kept = (
             f"the last good checkpoint is that of step {steps[-1]}"

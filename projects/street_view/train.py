@@ -1,0 +1,349 @@
+"""Trains a reader of house numbers: encoded images in, a measured and exported model out.
+
+python projects/street_view/train.py                                 numbers drawn here
+python projects/street_view/train.py --dataset street_view --data-dir DIR --epochs 40
+python projects/street_view/train.py --model resnet --dataset street_view_digits --data-dir DIR
+python projects/street_view/train.py --help                          every option
+"""
+
+import contextlib
+import functools
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from projects.street_view.config import MAY_DIFFER, StreetConfig
+from projects.street_view.data import evaluation_stream, prepare, train_stream
+from projects.street_view.evaluate import evaluate
+from projects.street_view.results import write_results
+from tfcamp.cli import run_project
+from tfcamp.decoding.ctc import decode_by_beam_search, decode_greedily
+from tfcamp.decoding.numbers import decode_numbers
+from tfcamp.decoding.single_digits import decode_single_digits
+from tfcamp.errors import UserError
+from tfcamp.export.folders import check_export_folder
+from tfcamp.export.image_model import Decoder, export_image_model, load_image_model
+from tfcamp.losses import cross_entropy, ctc_loss, focal_cross_entropy, number_loss
+from tfcamp.metrics.sequence import NumberMetrics
+from tfcamp.models.flops import count_flops
+from tfcamp.models.image_classifier import ImageClassifierConfig, build_image_classifier
+from tfcamp.models.number_reader import NumberReaderConfig, build_number_reader
+from tfcamp.models.trunks import trunk_of
+from tfcamp.runs import Run
+from tfcamp.training.callbacks import (
+    EarlyStopping,
+    History,
+    ProgressBar,
+    TensorBoard,
+    slow_input,
+)
+from tfcamp.training.checkpoints import CheckpointFolder, read_checkpoint
+from tfcamp.training.fine_tuning import build_fine_tuning_optimizer, take_weights
+from tfcamp.training.optimizers import build_optimizer, build_schedule
+from tfcamp.training.step import Loss, StepOptions
+from tfcamp.training.strategy import (
+    check_agreement,
+    choose_strategy,
+    is_chief,
+    lost_workers_named,
+    shared_time,
+    wait_for_workers,
+)
+from tfcamp.training.trainer import Trainer
+from tfcamp.training.variables import weights_sha256
+
+
+def main(config: StreetConfig) -> None:
+    """Train a reader of house numbers, measure it and export it."""
+    # 1. The devices, before anything uses one; and the run folder: a new one, or one that an
+    # earlier process left unfinished. Of several workers, only the chief writes into it.
+    strategy = choose_strategy(config.strategy, virtual_devices=config.virtual_devices)
+    chief = is_chief(strategy)
+    if config.export_dir is not None and chief:
+        check_export_folder(config.export_dir)
+    with (
+        lost_workers_named(),
+        Run.open(
+            config, "street_view", may_differ=MAY_DIFFER, chief=chief, stamp=shared_time(strategy)
+        ) as run,
+        CheckpointFolder(run.checkpoints, writes=chief) as checkpoints,
+    ):
+        unfinished = run.metrics is None or asks_for_more(config, run.metrics["asked"])
+        check_agreement(
+            strategy,
+            int(unfinished),
+            f"--run-dir {run.home}: the workers see different runs; it must be a folder that all "
+            "of them share, and their options the same",
+        )
+        if unfinished:
+            train(config, strategy, run, checkpoints)
+        else:
+            run.say(
+                f"{run.home} holds a finished run; more --epochs, --max-steps or --patience goes on"
+            )
+        wait_for_workers(strategy)
+
+
+def train(
+    config: StreetConfig,
+    strategy: tf.distribute.Strategy,
+    run: Run,
+    checkpoints: CheckpointFolder,
+) -> None:
+    """Does the whole job, from pictures to report; steps 2 to 6."""
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(
+        "float32" if config.precision == "float32" else f"mixed_{config.precision}"
+    )
+
+    # 2. Pictures, cut out and decoded once. A batch is read from disk and augmented.
+    data = prepare(config, run)
+    check_agreement(
+        strategy,
+        int(data.dataset.sha256[:12], 16),
+        f"--dataset {config.dataset}: the workers read different rows",
+    )
+    batch_size = min(config.batch_size, len(data.train))
+    check_batch_size(batch_size, strategy, config.accumulate)
+    train_batches = train_stream(config, data.train, batch_size)
+    dev_batches = evaluation_stream(data.dev)
+
+    # 3. The model, its loss and its optimizer.
+    # The schedule must know where it ends.
+    total_steps = config.epochs * train_batches.steps_per_epoch
+    total_steps = min(total_steps, config.max_steps or total_steps)
+    schedule = build_schedule(
+        config.schedule,
+        config.learning_rate,
+        warmup_steps=round(config.warmup * total_steps),
+        total_steps=total_steps,
+    )
+    with strategy.scope():
+        model = build_model(config)
+        if config.init_from is not None:
+            run.say(begin_from(config, model))
+        if config.freeze_trunk:
+            trunk_of(model).trainable = False
+        if config.trunk_learning_rate < 1:
+            optimizer = build_fine_tuning_optimizer(
+                schedule,
+                model,
+                trunk_of(model),
+                slow_factor=config.trunk_learning_rate,
+                weight_decay=config.weight_decay,
+            )
+        else:
+            optimizer = build_optimizer(
+                "row_sparse_adam", schedule, model, weight_decay=config.weight_decay
+            )
+
+    # 4. The loop goes on where the newest checkpoint stands.
+    stopping = EarlyStopping(patience=config.patience, smaller_is_better=config.stop_on == "loss")
+    trainer = Trainer(
+        model,
+        optimizer,
+        build_loss(config),
+        checkpoints=checkpoints,
+        strategy=strategy,
+        options=StepOptions(
+            clip_norm=config.clip_norm,
+            accumulate=config.accumulate,
+            jit_compile=config.jit_compile,
+        ),
+        average_decay=config.average_decay,
+        steps_per_call=config.steps_per_call,
+        save_seconds=config.save_seconds,
+        stateful={"stopping": stopping, "run": run},
+    )
+    for line in trainer.restore():  # names each damaged checkpoint that was passed over
+        run.say(line)
+    if trainer.step:
+        run.say(f"resumed at step {trainer.step:,}")
+    run.reopen()  # until step 6 it counts as unfinished
+    history = History(run.folder / "history.jsonl")
+    history.rewind(trainer.step)  # what came after the checkpoint will be measured again
+    board = TensorBoard(run.folder / "tensorboard")
+    stopped = f"no better dev {config.stop_on} for {config.patience} epochs: stopped"
+    if stopping.should_stop:
+        run.say(f"{stopped} before; a larger --patience goes on")
+    num_epochs = 0 if stopping.should_stop else config.epochs
+    with (
+        contextlib.closing(ProgressBar(shown=run.chief)) as bar,
+        contextlib.closing(
+            trainer.epochs(train_batches, num_epochs, max_steps=config.max_steps, observers=[bar])
+        ) as epochs_of_training,
+    ):
+        # The steps are taken inside epochs(); this body runs once after each epoch.
+        for progress in epochs_of_training:
+            with trainer.averaged_weights():  # the weights as they are, without --average-decay
+                scores = score(config, data.dev.labels, trainer.predict(dev_batches))
+                if stopping.update(scores[config.stop_on]):
+                    trainer.save_best(wait=False)
+            record = {
+                "step": progress.step,
+                "epoch": progress.epoch,
+                "train_loss": progress.loss,
+                "learning_rate": progress.learning_rate,
+                "examples_per_second": progress.examples_per_second,
+                "data_wait": progress.data_wait,
+                **{f"dev_{name}": value for name, value in scores.items()},
+            }
+            history.append(record)
+            board.append(record)
+            run.say(
+                f"epoch {progress.epoch}: training loss {progress.loss:.4f}, dev loss "
+                f"{scores['loss']:.4f}, dev accuracy {scores['accuracy']:.4f}"
+            )
+            if slow := slow_input(progress):
+                run.say(slow)
+            trainer.save(wait=False)
+            if stopping.should_stop:
+                run.say(stopped)
+                break
+
+    # 5. The best model is exported, and measured as it will be served: files in, numbers out.
+    if not run.chief:
+        return
+    final_weights = weights_sha256(model)
+    best_step = trainer.restore_best()
+    saved_model = config.export_dir or run.folder / "saved_model"
+    # Beam search finds a little more than the greedy path, and is fast enough to serve.
+    decode = decode_by_beam_search if config.model == "ctc" else decoder(config)
+    export_image_model(saved_model, model, decode)
+    served = load_image_model(saved_model)
+    splits = {"dev": data.dataset.dev, "test": data.dataset.test}
+    evaluations = {
+        name: evaluate(served, rows) for name, rows in splits.items() if rows is not None
+    }
+
+    # 6. Figures, the report, and metrics.json, which marks the run as finished.
+    facts = {
+        "asked": {
+            "epochs": config.epochs,
+            "max_steps": config.max_steps,
+            "patience": config.patience,
+        },
+        "best_step": best_step,
+        "parameters": model.count_params(),
+        "flops": count_flops(model),
+        "weights_sha256": final_weights,
+        "exported_weights_sha256": weights_sha256(model),
+        "saved_model": str(config.export_dir or run.home / "saved_model"),
+    }
+    write_results(run, config, data, served, history.records, evaluations, facts)
+
+
+def asks_for_more(config: StreetConfig, asked: dict[str, int | None]) -> bool:
+    """Tells whether the options ask for more training than a finished run was asked for."""
+    unlimited = math.inf
+    return (
+        config.epochs > (asked["epochs"] or 0)
+        or (config.max_steps or unlimited) > (asked["max_steps"] or unlimited)
+        or config.patience > (asked["patience"] or 0)
+    )
+
+
+def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy, accumulate: int) -> None:
+    """Makes sure that no row only fills up a batch: batch normalisation would count it.
+
+    Raises:
+      UserError: the parts of a batch would not be equal.
+    """
+    parts = strategy.num_replicas_in_sync * accumulate
+    if batch_size % parts:
+        raise UserError(
+            f"--batch-size {batch_size}: expected a multiple of {parts}, replicas times "
+            "--accumulate, and not more than there are training rows"
+        )
+
+
+def build_model(config: StreetConfig) -> keras.Model:
+    """Builds the model that the options name; it returns logits."""
+    height, width = config.image_size
+    sizes: dict[str, Any] = {
+        "height": height,
+        "width": width,
+        "width_multiplier": config.width_multiplier,
+        "depth": config.depth,
+        "activation": config.activation,
+        "drop_block": config.drop_block,
+        "dropout": config.dropout,
+    }
+    try:
+        if not config.reads_numbers:
+            return build_image_classifier(
+                config.model, ImageClassifierConfig(num_classes=10, **sizes)
+            )
+        return build_number_reader(
+            config.model,
+            NumberReaderConfig(
+                trunk=config.trunk,
+                head_width=config.head_width,
+                use_cudnn=not config.jit_compile,  # cuDNN's LSTM does not compile with XLA
+                **sizes,
+            ),
+        )
+    except ValueError as error:
+        # For CTC, the image may be too narrow for six digits.
+        raise UserError(f"--model {config.model}, {height}x{width} pixels: {error}") from error
+
+
+def begin_from(config: StreetConfig, model: keras.Model) -> str:
+    """Takes the best weights of the run that ``--init-from`` names.
+
+    Returns:
+      a line that says how many.
+
+    Raises:
+      UserError: there are none, or those of the trunk are not this trunk's.
+    """
+    assert config.init_from is not None
+    path = config.init_from / "checkpoints" / "best.npz"
+    if not path.exists():
+        raise UserError(
+            f"--init-from {config.init_from}: has no {path.name}; expected a run folder"
+        )
+    try:
+        left = take_weights(model, read_checkpoint(path).arrays)
+    except ValueError as error:
+        raise UserError(f"--init-from {config.init_from}: {error}") from error
+    # A head for another task is no loss; without its trunk nothing is gained.
+    needed = model if config.model == "mlp" else trunk_of(model)
+    if missing := sorted({weight.path for weight in needed.weights}.intersection(left)):
+        raise UserError(
+            f"--init-from {config.init_from}: has no {missing[0]} of this shape: give the --trunk, "
+            "--width-multiplier, --depth and sizes of that run"
+        )
+    taken = len(model.weights) - len(left)
+    return f"{taken} of {len(model.weights)} weights come from {config.init_from}"
+
+
+def build_loss(config: StreetConfig) -> Loss:
+    """Builds the loss that the options name; rows of the whole batch share one divisor."""
+    if config.model == "ctc":
+        return ctc_loss
+    loss = number_loss if config.model == "multihead" else focal_cross_entropy
+    return functools.partial(loss, label_smoothing=config.label_smoothing, gamma=config.focal_gamma)
+
+
+def decoder(config: StreetConfig) -> Decoder:
+    """Returns what makes digits of the model's logits."""
+    decoders: dict[str, Decoder] = {"multihead": decode_numbers, "ctc": decode_greedily}
+    return decoders.get(config.model, decode_single_digits)
+
+
+def score(config: StreetConfig, labels: np.ndarray, logits: Any) -> dict[str, float]:
+    """Returns the scores of what the model says of a split, and its loss without smoothing."""
+    losses: dict[str, Any] = {"multihead": number_loss, "ctc": ctc_loss}
+    loss = losses.get(config.model, cross_entropy)(labels, logits, weights=None)
+    metrics = NumberMetrics()
+    digits, _ = decoder(config)(logits)
+    metrics.update(labels.reshape(len(labels), -1), digits.numpy())
+    return {"loss": float(loss.mean()), **metrics.result().scalars()}
+
+
+if __name__ == "__main__":
+    run_project(main, StreetConfig)

@@ -1,0 +1,148 @@
+"""What people do with a finished run: measure it, and let it read pictures."""
+
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from projects.street_view import evaluate, predict
+from projects.street_view.evaluate import Ensemble, EvaluateConfig
+from projects.street_view.predict import PredictConfig
+from tests.projects.conftest import Answer, FinishedRun
+from tests.projects.street import NUM_ROWS, few_drawings, write_competition
+from tfcamp.data.image_sources import rendered_split
+from tfcamp.export.image_model import Reading, load_image_model
+
+
+@pytest.fixture(scope="module")
+def model(street_run: FinishedRun) -> Path:
+    return street_run.folder / "saved_model"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded_once():
+    """The commands are run many times here; a model is loaded once."""
+    load = functools.cache(load_image_model)
+    with pytest.MonkeyPatch.context() as patch, few_drawings():
+        patch.setattr(evaluate, "load_image_model", load)
+        patch.setattr(predict, "load_image_model", load)
+        yield
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    """Three pictures, one of them broken, and a file that is none."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for name, row in zip(("b.png", "sub/a.png"), rendered_split("test", 2), strict=True):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(row.image)
+    Image.new("RGB", (90, 40), (9, 200, 30)).save(folder / "c.JPG", "JPEG")
+    (folder / "d.png").write_bytes((folder / "b.png").read_bytes()[:50])
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def figures_of(answer: Answer) -> dict:
+    assert (answer.status, answer.err) == (0, "")
+    return json.loads(answer.out.splitlines()[-1])
+
+
+class TestEvaluate:
+    def test_it_says_what_training_said(self, command, model, street_run) -> None:
+        answer = command(evaluate.main, EvaluateConfig, "--saved-model", model)
+        metrics = json.loads((street_run.folder / "metrics.json").read_text("utf-8"))
+        figures = figures_of(answer)
+        assert {name: figures[name] for name in metrics["test"]} == pytest.approx(metrics["test"])
+        assert figures["split"] == "test" and figures["dataset"] == "sample"
+        assert answer.out.splitlines()[0].split()[0] == "digits"
+
+    def test_other_views_of_the_rows(self, command, model) -> None:
+        for option in ("--test-time-augmentation", "--use-boxes", "--digits"):
+            arguments = ("--saved-model", model, "--split", "dev", option)
+            figures = figures_of(command(evaluate.main, EvaluateConfig, *arguments))
+            expected = sum(len(row.number or "") for row in rendered_split("dev", NUM_ROWS["dev"]))
+            assert figures["rows"] == (expected if option == "--digits" else NUM_ROWS["dev"])
+
+    def test_a_test_split_without_numbers(self, command, model, tmp_path) -> None:
+        folder = write_competition(tmp_path / "houses", labelled_test=False)
+        arguments = ("--saved-model", model, "--dataset", folder)
+        answer = command(evaluate.main, EvaluateConfig, *arguments)
+        assert (answer.status, answer.out, answer.err.count("\n")) == (2, "", 1)
+        assert "has no numbers to measure by" in answer.err
+
+    def test_boxes_that_are_not_there(self, command, model, tmp_path) -> None:
+        folder = write_competition(tmp_path / "houses", boxes=False)
+        arguments = ("--saved-model", model, "--dataset", folder, "--use-boxes")
+        answer = command(evaluate.main, EvaluateConfig, *arguments)
+        assert (answer.status, answer.err.count("\n")) == (2, 1)
+        assert "has no boxes to cut out by" in answer.err
+
+    def test_no_model_is_one_line(self, command) -> None:
+        answer = command(evaluate.main, EvaluateConfig, "--saved-model")
+        assert (answer.status, answer.err.count("\n")) == (2, 1)
+
+
+def test_an_ensemble_adds_up_what_its_models_give_a_number(monkeypatch) -> None:
+    answers = {
+        "a": Reading(["12", "7"], np.array([0.6, 0.9])),
+        "b": Reading(["13", "7"], np.array([0.5, 0.3])),
+        "c": Reading(["13", "1"], np.array([0.4, 0.8])),
+    }
+    monkeypatch.setattr(evaluate, "load_image_model", lambda path: lambda *_, **__: answers[path])
+    numbers, probabilities = Ensemble(["a", "b", "c"])([b"", b""])  # pyright: ignore
+    assert numbers == ["13", "7"]
+    np.testing.assert_allclose(probabilities, [0.3, 0.4], rtol=1e-6)
+
+
+class TestPredict:
+    def run(self, command, model, *arguments: object) -> list[dict]:
+        answer = command(predict.main, PredictConfig, *arguments, "--saved-model", model, "--json")
+        assert (answer.status, answer.err) == (0, "")
+        return [json.loads(line) for line in answer.out.splitlines()]
+
+    def test_a_folder_and_what_is_in_it(self, command, model, photographs) -> None:
+        rows = self.run(command, model, photographs)
+        names = [str(Path(row["file"]).relative_to(photographs)) for row in rows]
+        assert names == ["b.png", "c.JPG", "d.png", "sub/a.png"]
+        assert [bool(row["number"]) for row in rows] == [True, True, False, True]
+        assert [row["probability"] > 0 for row in rows] == [True, True, False, True]
+
+    def test_files_and_patterns(self, command, model, photographs) -> None:
+        places = (photographs / "notes.txt", photographs / "[bd].png", photographs / "**/a*")
+        rows = self.run(command, model, *places)
+        assert [Path(row["file"]).name for row in rows] == ["notes.txt", "b.png", "d.png", "a.png"]
+        assert rows[0]["number"] == "" and rows[0]["probability"] == 0
+
+    def test_a_table(self, command, model, photographs) -> None:
+        arguments = (photographs, "--saved-model", model, "--test-time-augmentation")
+        answer = command(predict.main, PredictConfig, *arguments)
+        lines = answer.out.splitlines()
+        assert len(lines) == 4 and all("%" in line for line in lines)
+        assert lines[2].split()[:2] == ["-", "0.0%"]
+
+    def test_a_submission(self, command, model, photographs, tmp_path) -> None:
+        path = tmp_path / "submission.csv"
+        rows = self.run(command, model, photographs, "--submission", path)
+        header, *lines = path.read_text("utf-8").splitlines()
+        assert header == "file_name,file_code"
+        expected = {Path(row["file"]).name: row["number"] for row in rows}
+        assert [line.split(",") for line in lines] == [
+            list(item) for item in sorted(expected.items())
+        ]
+
+    @pytest.mark.parametrize("place", ["missing.png", "no/*.png", "empty"])
+    def test_nothing_to_read_is_one_line(self, command, model, tmp_path, monkeypatch, place):
+        (tmp_path / "empty").mkdir()
+        monkeypatch.chdir(tmp_path)
+        answer = command(predict.main, PredictConfig, place, "--saved-model", model)
+        assert (answer.status, answer.out, answer.err.count("\n")) == (2, "", 1)
+        assert answer.err.startswith(f"error: {place}: no such file")
+
+
+def test_the_scripts_share_the_default_model() -> None:
+    assert PredictConfig(("a",)).saved_model == predict.DEFAULT_MODEL
+    assert EvaluateConfig().saved_model == (predict.DEFAULT_MODEL,)
+    assert predict.DEFAULT_MODEL.parent.parts[-2:] == ("saved_models", "street_view")

@@ -1,0 +1,86 @@
+"""What all exports share: the folder of a SavedModel, written whole and read with care."""
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tensorflow as tf
+
+from tfcamp.errors import UserError
+
+Served = TypeVar("Served")
+
+
+def check_export_folder(folder: Path) -> None:
+    """Makes sure that an export to a folder would replace nothing but a SavedModel.
+
+    Raises:
+      UserError: it holds something else.
+    """
+    if (folder / "saved_model.pb").exists() or not folder.exists():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise UserError(
+            f"{folder} holds something else than a SavedModel, which the export would delete: "
+            "name another folder"
+        )
+
+
+def write_saved_model(folder: Path, service: tf.Module, signatures: Mapping[str, Any]) -> None:
+    """Writes a SavedModel.
+
+    Args:
+      folder: replaced when the new model is complete.
+      service: holds everything that the signatures need.
+      signatures: functions by name.
+
+    Raises:
+      UserError: the folder holds something else, or cannot be written.
+    """
+    check_export_folder(folder)
+    folder = folder.resolve()
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        tf.saved_model.save(service, str(partial), signatures=dict(signatures))
+    except tf.errors.OpError as error:  # TensorFlow writes by itself: no OSError
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(
+            f"{folder}: the SavedModel cannot be written: is the disk full or read-only? give the "
+            "same command again once it is not"
+        ) from error
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def open_saved_model(folder: Path, kind: str, load: Callable[[Path], Served]) -> Served:
+    """Returns what ``load`` makes of the SavedModel in a folder.
+
+    Args:
+      folder: of the SavedModel.
+      kind: what it should be, for the message.
+      load: raises KeyError where a signature is missing.
+
+    Raises:
+      UserError: there is none, or it is damaged or of another kind.
+    """
+    if not (folder / "saved_model.pb").exists():
+        raise UserError(f"{folder}: expected a SavedModel (a folder with saved_model.pb)")
+    try:
+        return load(folder)
+    except (OSError, KeyError, tf.errors.OpError) as error:
+        raise UserError(
+            f"{folder}: expected the SavedModel of {kind}, as train.py writes it to "
+            "RUN/saved_model; this one is damaged or of another kind"
+        ) from error
+
+
+def newest_version(folder: Path) -> Path:
+    """Returns the sub-folder with the largest number, or number 1 where there is none.
+
+    Other names are no versions: ``2.partial`` is an export that did not end.
+    """
+    versions = [path for path in folder.glob("*") if re.fullmatch("[0-9]+", path.name)]
+    return max(versions, key=lambda path: int(path.name), default=folder / "1")
