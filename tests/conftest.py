@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import tfcamp  # noqa: F401  sets the Keras backend and log level before TensorFlow is imported
 
@@ -13,6 +14,11 @@ import tensorflow as tf  # isort: skip
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("tfcamp", deadline=None)
+settings.load_profile("tfcamp")
 
 
 @pytest.fixture(scope="session")

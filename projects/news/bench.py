@@ -24,7 +24,8 @@ import tensorflow as tf
 from projects.news.predict import DEFAULT_MODEL
 from tfcamp.bench import matrix_product, measure_in_turn, median_ratio
 from tfcamp.cli import run_project
-from tfcamp.data.pipeline import BatchStream, PackedExamples
+from tfcamp.data.packed_text import PackedExamples
+from tfcamp.data.pipeline import BatchStream
 from tfcamp.data.sources import load_text_dataset
 from tfcamp.errors import UserError
 from tfcamp.export.saved_model import ServedTextClassifier, load_text_classifier

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from projects.news.config import NewsConfig
-from tfcamp.data.pipeline import BatchStream, PackedExamples
+from tfcamp.data.packed_text import PackedExamples
+from tfcamp.data.pipeline import BatchStream
 from tfcamp.data.sources import TextDataset, TextSplit, load_text_dataset
 from tfcamp.errors import UserError
 from tfcamp.runs import Run

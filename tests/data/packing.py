@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfcamp.data.pipeline import PackedExamples
+from tfcamp.data.packed_text import PackedExamples
 
 
 def pack(

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from tests.data.packing import pack
 from tests.disk import full_disk
-from tfcamp.data.pipeline import Batch, BatchStream, PackedExamples, plan_epoch
+from tfcamp.data.packed_text import PackedExamples
+from tfcamp.data.pipeline import Batch, BatchStream, plan_epoch
 
 row_lengths = st.lists(st.integers(0, 20), max_size=60).map(lambda it: np.array(it, np.int32))
 batch_sizes = st.integers(1, 9)
@@ -293,7 +294,8 @@ import psutil
 import tensorflow as tf
 
 import tfcamp
-from tfcamp.data.pipeline import BatchStream, PackedExamples
+from tfcamp.data.packed_text import PackedExamples
+from tfcamp.data.pipeline import BatchStream
 from tfcamp.text.corpus import TokenCorpus, batched
 from tfcamp.text.vocabulary import Vocabulary
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.disk import memory_bucket
-from tfcamp.data.storage import as_path, is_remote, open_to_read, whole_file
+from tfcamp.data.storage import as_path, bring_here, is_remote, open_to_read, whole_file
 from tfcamp.errors import UserError
 
 
@@ -67,3 +67,20 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     with whole_file(tmp_path / "a.txt") as file:
         file.write(b"new")
     assert order == ["fsync", "replace"]
+
+
+def test_a_data_set_in_a_bucket_is_copied_to_this_machine():
+    with memory_bucket() as bucket:
+        folder = bucket / "mine" / "deeper"
+        folder.mkdir(parents=True)
+        (bucket / "mine" / "train.tsv").write_text("一\t二\n")
+        (folder / "more.txt").write_text("三")
+        dataset, data_dir = bring_here("mine", bucket)
+        assert dataset == "mine" and data_dir is not None
+        assert (data_dir / "mine/train.tsv").read_text("utf-8") == "一\t二\n"
+        assert (data_dir / "mine/deeper/more.txt").read_text("utf-8") == "三"
+        path, nowhere = bring_here(f"{bucket}/mine/train.tsv", None)
+        assert Path(path).read_text("utf-8") == "一\t二\n" and nowhere is None
+        with pytest.raises(UserError, match="nothing is there"):
+            bring_here("other", bucket)
+    assert bring_here("mine", Path("here")) == ("mine", Path("here"))

@@ -31,7 +31,7 @@ def test_slots_are_made_under_the_scope_before_the_first_trace(two_replicas, tmp
 
 def test_a_keras_loss_divides_by_the_number_of_replicas(two_replicas):
     """So it may not be divided by the weight of the whole batch once more."""
-    labels, logits = tf.constant([1, 2]), tf.random.stateless_normal([2, NUM_CLASSES], [1, 2])
+    labels, logits = tf.constant([1, 2]), tf.random.stateless_normal([2, NUM_CLASSES], (1, 2))
 
     def losses() -> tuple:
         naive = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
@@ -105,7 +105,7 @@ def test_a_python_number_traces_the_loop_anew(stream, tmp_path):
 def test_xla_cannot_compile_across_replicas(two_replicas):
     """So StepOptions.jit_compile is about what one replica does alone; see test_replicas.py."""
     with two_replicas.scope():
-        variable = tf.Variable([1.0])
+        variable = tf.Variable(tf.ones(1))
 
     def step() -> tf.Tensor:
         total = tf.distribute.get_replica_context().all_reduce("SUM", variable * 2.0)

@@ -204,7 +204,9 @@ def test_a_gradient_that_no_scale_can_help_stops_the_training(stream, tmp_path):
 
     def loss(labels, logits, *, weights) -> WeightedSum:
         total, weight = cross_entropy(labels, logits, weights=weights)
-        return WeightedSum(total + tf.sqrt(tf.reduce_sum(0.0 * tf.cast(logits, tf.float32))), weight)
+        return WeightedSum(
+            total + tf.sqrt(tf.reduce_sum(0.0 * tf.cast(logits, tf.float32))), weight
+        )
 
     keras.config.set_dtype_policy("mixed_float16")
     try:

@@ -15,6 +15,7 @@ from tests.models.catalogue import CATALOGUE, Entry
 from tests.training.tiny import NUM_CLASSES, VOCABULARY
 from tfcamp.decoding.ctc import decode_by_beam_search, decode_greedily
 from tfcamp.decoding.numbers import decode_numbers
+from tfcamp.decoding.single_digits import decode_single_digits
 from tfcamp.losses import WeightedSum, cross_entropy
 from tfcamp.training.optimizers import RowSparseAdam
 from tfcamp.training.step import StepOptions, build_train_step
@@ -256,6 +257,7 @@ DECODERS: dict[Callable, Any] = {
         "length": tf.TensorSpec([3, 6], tf.float32),
         "digits": tf.TensorSpec([3, 6, 10], tf.float32),
     },
+    decode_single_digits: tf.TensorSpec([3, 10], tf.float32),
 }
 
 

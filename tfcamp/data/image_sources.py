@@ -28,6 +28,7 @@ from tfcamp.data.image_splits import (
     take_rows,
 )
 from tfcamp.data.sources import default_data_dir
+from tfcamp.data.storage import bring_here
 from tfcamp.errors import UserError
 from tfcamp.vision.render import draw_number, render_number
 
@@ -65,6 +66,7 @@ def load_image_dataset(
 
         A path is looked up from the working directory first, then in `data_dir`.
       data_dir: the folder that holds data sets, one sub-folder each; None for `default_data_dir()`.
+        Either may be in a bucket (`gs://…`): it is copied to this machine first.
       seed: what the random cut of a labels.csv without splits depends on.
       sample_rows: how many drawings ``sample`` has for training.
 
@@ -74,6 +76,7 @@ def load_image_dataset(
     Raises:
       UserError: no such data set, no network, a file or an image that is not as expected.
     """
+    dataset, data_dir = bring_here(dataset, data_dir)
     root = data_dir if data_dir is not None else default_data_dir()
     if dataset == "sample":
         return _load_sample(sample_rows)

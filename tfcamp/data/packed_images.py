@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfcamp.data.pipeline import Batch, whole_folder
+from tfcamp.data.pipeline import Batch
+from tfcamp.data.storage import whole_folder
 
 
 class PackedImages:

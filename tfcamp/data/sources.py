@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from tfcamp.data.datasets.thucnews import upstream
+from tfcamp.data.storage import bring_here
 from tfcamp.data.text_files import READERS, read_text_file
 from tfcamp.data.text_splits import (
     ClassList,
@@ -56,6 +57,7 @@ def load_text_dataset(dataset: str, *, data_dir: Path | None, seed: int) -> Text
 
         A path is looked up from the working directory first, then in `data_dir`.
       data_dir: the folder that holds data sets, one sub-folder each; None for `default_data_dir()`.
+        Either may be in a bucket (`gs://…`): it is copied to this machine first.
       seed: what the random cut of a lone file depends on.
 
     Returns:
@@ -64,6 +66,7 @@ def load_text_dataset(dataset: str, *, data_dir: Path | None, seed: int) -> Text
     Raises:
       UserError: no such data set, no network, a file or a row that is not as expected.
     """
+    dataset, data_dir = bring_here(dataset, data_dir)
     root = data_dir if data_dir is not None else default_data_dir()
     if dataset == "sample":
         folder = importlib.resources.files("tfcamp.data.samples") / "news"

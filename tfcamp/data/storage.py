@@ -4,6 +4,7 @@ Paths on a disk, a shared one too, are ``pathlib``'s. What begins with a scheme 
 is an ``etils.epath`` path, which has the same methods and leaves the work to ``tf.io.gfile``.
 """
 
+import atexit
 import contextlib
 import io
 import os
@@ -101,6 +102,20 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder that takes a folder's place when the body has filled it.
+
+    So what stands at ``folder`` is never half a data set.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+
+
+@contextlib.contextmanager
 def open_to_read(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file that is read here and there; a remote one is fetched first, as a whole.
 
@@ -115,6 +130,48 @@ def open_to_read(path: Path) -> Iterator[IO[bytes]]:
     else:
         with path.open("rb") as file:
             yield file
+
+
+def bring_here(dataset: str, data_dir: Path | None) -> tuple[str, Path | None]:
+    """Fetches a data set that lies in a bucket to a folder of this machine.
+
+    Args:
+      dataset: a name, or a path or address of files.
+      data_dir: the folder that holds data sets, or its address.
+
+    Returns:
+      both, with the copy's path in the place of an address. The copy goes when the process ends.
+
+    Raises:
+      UserError: there is nothing at the address.
+    """
+    place = as_path(dataset)
+    if is_remote(place):
+        return str(_copy_of(place)), data_dir
+    if data_dir is not None and is_remote(as_path(data_dir)) and dataset != "sample":
+        # svhn_full/extra lies in svhn_full.
+        return dataset, _copy_of(as_path(data_dir) / dataset.partition("/")[0]).parent
+    return dataset, data_dir
+
+
+def _copy_of(place: Path) -> Path:
+    target = Path(tempfile.mkdtemp(prefix="tfcamp-data-")) / place.name
+    atexit.register(shutil.rmtree, target.parent, ignore_errors=True)
+    with remote_errors(place):
+        if not place.exists():
+            raise UserError(f"{place}: nothing is there; expected a file or a folder")
+        _copy(place, target)
+    return target
+
+
+def _copy(place: Path, target: Path) -> None:
+    if place.is_dir():
+        target.mkdir()
+        for part in place.iterdir():
+            _copy(part, target / part.name)
+    else:
+        with place.open("rb") as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, _CHUNK_BYTES)
 
 
 class FolderCopy:

@@ -46,12 +46,11 @@ def write_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], state: Mappin
     text = json.dumps({"names": list(arrays), "state": state})
     encoded = np.frombuffer(text.encode(), np.uint8)
     for name, array in arrays.items():
-        if (
-            array.dtype.hasobject
-        ):  # np.savez would pickle it; before NumPy 2.1 it cannot be told not to
+        if array.dtype.hasobject:  # would be pickled; NumPy 2.0 cannot be told not to
             raise TypeError(f"{name} holds Python objects: {array.dtype}")
     with whole_file(path) as file:
-        np.savez(file, **{_STATE: encoded}, **arrays)
+        members: dict[str, Any] = {_STATE: encoded, **arrays}
+        np.savez(file, **members)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
