@@ -122,10 +122,10 @@ class NewsConfig:
     accumulate: int = 1
     """Parts in which each replica takes its rows of a batch: the same step in less memory."""
     jit_compile: bool = False
-    """Whether XLA compiles forward and backward; batches then have few, fixed shapes."""
+    """Whether XLA compiles forward and backward; all batches then have one shape."""
     steps_per_call: int | None = None
     """Steps in each call of the compiled loop; as many as take a second if not given.
-    Progress and Ctrl-C wait for the end of a call."""
+    Progress and Ctrl-C wait for the end of a call. Several workers take one step a call."""
     save_seconds: float = 60.0
     """Seconds between two checkpoints within an epoch; 0 for one after each call."""
     run_dir: Path | None = None

@@ -3,6 +3,8 @@
 The replicas are two virtual devices of one CPU; tests/distributed does the same with processes.
 """
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -24,8 +26,17 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> BatchStream:
     return make_stream(tmp_path_factory.mktemp("rows") / "packed", batch_size=7)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("model", "optimizer"),
+    [
+        ("recurrent", "sgd"),
+        ("transformer", "row_sparse_adam"),
+        *(
+            pytest.param(model, optimizer, marks=pytest.mark.slow)
+            for model, optimizer in itertools.product(MODELS, OPTIMIZERS)
+        ),
+    ],
+)
 def test_two_replicas_end_where_one_device_ends(stream, two_replicas, tmp_path, model, optimizer):
     """Ragged batches, padding, clipping, regularisation, an embedding with repeated rows."""
     one = make_trainer(tmp_path / "one", ONE, MODELS[model], optimizer)
@@ -37,7 +48,7 @@ def test_two_replicas_end_where_one_device_ends(stream, two_replicas, tmp_path, 
     np.testing.assert_allclose(two.predict(stream), one.predict(stream), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("accumulate", [2, 3])
+@pytest.mark.parametrize("accumulate", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_step_in_parts_is_the_same_step(stream, two_replicas, tmp_path, accumulate):
     options = StepOptions(clip_norm=0.1, accumulate=accumulate)
     whole = train(make_trainer(tmp_path / "whole", ONE), stream)

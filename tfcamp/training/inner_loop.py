@@ -1,10 +1,9 @@
 """The part of the loop that is compiled: many steps in one call, on one device or on many."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfcamp.losses import WeightedSum
@@ -76,32 +75,6 @@ class InnerLoop:
     def next_logits(self, batches: Any) -> Any:
         """Returns the logits of the next batch's real rows, of all replicas on every worker."""
         return tf.nest.map_structure(lambda logits: logits.numpy(), self._compiled_logits(batches))
-
-    def all_workers(self, number: int) -> list[int]:
-        """Returns the number that each replica's worker gave."""
-
-        @tf.function
-        def gather(number) -> tf.Tensor:
-            rows = self._strategy.run(lambda: tf.reshape(number, [1]))
-            return self._strategy.gather(rows, axis=0)
-
-        return gather(tf.constant(number)).numpy().tolist()
-
-    def from_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Returns the first worker's arrays; all give as many, of the same shapes."""
-
-        @tf.function
-        def share(*arrays) -> list[tf.Tensor]:
-            def on_replica() -> list[tf.Tensor]:
-                replica = tf.distribute.get_replica_context()
-                is_first = tf.equal(replica.replica_id_in_sync_group, 0)
-                own = [tf.where(is_first, array, tf.zeros_like(array)) for array in arrays]
-                # One by one: several at once would have to be of one dtype.
-                return [replica.all_reduce(tf.distribute.ReduceOp.SUM, array) for array in own]
-
-            return self._first(self._strategy.run(on_replica))
-
-        return [array.numpy() for array in share(*map(tf.constant, arrays))]
 
     def _take_steps(self, batches, num_steps, report) -> Call:
         reports = self._first(self._strategy.run(_add_up, args=(report,)))

@@ -20,6 +20,7 @@ from tfcamp.training.progress import Progress
 from tfcamp.training.signals import DeferredSignals
 from tfcamp.training.step import Loss, StepOptions, build_train_step
 from tfcamp.training.variables import assign_variables, read_variables, spread_seeds
+from tfcamp.training.workers import check_same_step, take_from_chief
 
 
 class Stateful(Protocol):
@@ -256,15 +257,8 @@ class Trainer:
         """
         batches = self.distribute(stream, 0)
         parts = [self._inner.next_logits(batches) for _ in range(stream.steps_per_epoch)]
-        rows = stream.rows()
-
-        def in_row_order(*arrays: np.ndarray) -> np.ndarray:
-            in_stream_order = np.concatenate(arrays)
-            result = np.empty_like(in_stream_order)
-            result[rows] = in_stream_order
-            return result
-
-        return tf.nest.map_structure(in_row_order, *parts)
+        in_row_order = np.argsort(stream.rows())
+        return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[in_row_order], *parts)
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -305,11 +299,11 @@ class Trainer:
           UserError: the workers do not see the same checkpoints.
         """
         checkpoint, damaged = self.checkpoints.restore()
-        self._compare_workers(checkpoint.state["step"] if checkpoint else 0)
+        check_same_step(self._strategy, checkpoint.state["step"] if checkpoint else 0)
         if checkpoint is None and self._several_workers:
-            # Each has made its own: word vectors, say, may differ from one machine to another.
-            self._take_from_chief()
-        if checkpoint is not None:
+            take_from_chief(self._strategy, self._all_variables())
+            spread_seeds(self.model, self._strategy)
+        elif checkpoint is not None:
             assign_variables(self._all_variables(), checkpoint.arrays)
             spread_seeds(self.model, self._strategy)
             self.step = checkpoint.state["step"]
@@ -368,36 +362,15 @@ class Trainer:
         )
         return call
 
-    def _take_from_chief(self) -> None:
-        """Gives all workers the variables of the first."""
-        own = read_variables(self._all_variables())
-        # No sum is made of uint32 between machines.
-        arrays = [
-            value.astype(np.int64) if value.dtype.kind in "iu" else value for value in own.values()
-        ]
-        chiefs = dict(zip(own, self._inner.from_chief(arrays), strict=True))
-        assign_variables(self._all_variables(), chiefs)
-        spread_seeds(self.model, self._strategy)
-
-    def _compare_workers(self, step: int) -> None:
-        """Makes sure that all workers go on from the same step."""
-        steps = self._inner.all_workers(step)
-        if len(set(steps)) > 1:
-            raise UserError(
-                f"the workers see different checkpoints, of the steps {steps}: --run-dir must be "
-                "a folder that all workers share"
-            )
-
     def _refuse(self, finding: str) -> NoReturn:
         with contextlib.suppress(OSError, UserError):  # the finding is what matters
             self.checkpoints.wait()
         steps = self.checkpoints.steps()
-        kept = (
-            f"the last good checkpoint is that of step {steps[-1]}"
-            if steps
-            else "no checkpoint was written yet"
+        kept = f"the last good checkpoint is that of step {steps[-1]}" if steps else ""
+        raise UserError(
+            f"{finding}; {kept or 'no checkpoint was written yet'}. Try a smaller --learning-rate "
+            "or --clip-norm 1"
         )
-        raise UserError(f"{finding}; {kept}. Try a smaller --learning-rate or --clip-norm 1")
 
     def _all_variables(self) -> list[keras.Variable]:
         # model.variables, unlike model.weights, has the seeds of every dropout.
