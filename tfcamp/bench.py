@@ -40,6 +40,17 @@ def median_ratio(speeds: Mapping[str, list[float]], first: str, second: str) -> 
     return statistics.median(ours / theirs for ours, theirs in pairs)
 
 
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns a data set without tf.data's tuning thread, for timing ``model.fit``.
+
+    The thread may hold ``fit`` up when it lets go of its iterator, for as long again as it has
+    lived (measured, TensorFlow 2.21): that is not what a benchmark of the loop is about.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 def matrix_product(size: int = 1024, repeats: int = 8) -> Callable[[], float]:
     """Returns a case that multiplies float32 matrices and counts floating-point operations.
 

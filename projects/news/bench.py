@@ -22,7 +22,7 @@ import psutil
 import tensorflow as tf
 
 from projects.news.predict import DEFAULT_MODEL
-from tfcamp.bench import matrix_product, measure_in_turn, median_ratio
+from tfcamp.bench import matrix_product, measure_in_turn, median_ratio, untuned
 from tfcamp.cli import run_project
 from tfcamp.data.packed_text import PackedExamples
 from tfcamp.data.pipeline import BatchStream
@@ -213,11 +213,7 @@ def _fit(stream: BatchStream, steps: int, *, steps_per_execution: int) -> Callab
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         steps_per_execution=steps_per_execution,
     )
-    # The tuning thread of tf.data would hold `fit` up whenever it lets go of its iterator, for as
-    # long again as it has lived.
-    untuned = tf.data.Options()
-    untuned.autotune.enabled = False
-    batches = stream.dataset().with_options(untuned)
+    batches = untuned(stream.dataset())
 
     def run() -> float:
         model.fit(batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0)

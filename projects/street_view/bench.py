@@ -25,7 +25,7 @@ from projects.street_view.config import READERS, StreetConfig
 from projects.street_view.data import training_transform
 from projects.street_view.predict import DEFAULT_MODEL
 from projects.street_view.train import build_loss, build_model
-from tfcamp.bench import matrix_product, measure_in_turn, median_ratio
+from tfcamp.bench import matrix_product, measure_in_turn, median_ratio, untuned
 from tfcamp.cli import run_project
 from tfcamp.data.image_sources import rendered_split
 from tfcamp.data.packed_images import PackedImages
@@ -211,7 +211,7 @@ def _fit(options: StreetConfig, stream: BatchStream, steps: int) -> Callable[[],
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         steps_per_execution=steps,
     )
-    batches = stream.dataset()
+    batches = untuned(stream.dataset())
 
     def run() -> float:
         model.fit(batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0)
