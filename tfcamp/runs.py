@@ -20,6 +20,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import os
 import platform
 import shutil
@@ -154,6 +155,26 @@ class Run:
         with open(self.folder / "log.txt", "a", encoding="utf-8") as log:
             log.write(f"{datetime.now().isoformat(timespec='seconds')}  {line}\n")
         self._send()
+
+    def compare_rows(self, name: str, sha256: str) -> None:
+        """Makes sure that the run goes on with the rows it began with; before ``data/`` is made.
+
+        Args:
+          name: of the data set, for the message.
+          sha256: of its files.
+
+        Raises:
+          UserError: steps were taken on other rows, whose ids and vectors the weights know.
+        """
+        path = self.folder / "dataset.sha256"
+        if path.exists() and path.read_text("utf-8") != sha256:
+            if self._took_steps():
+                raise UserError(
+                    f"--run-dir {self.home} holds a run on other rows: {name} has changed since; "
+                    "bring its files back, or name another --run-dir"
+                )
+            shutil.rmtree(self.folder / "data", ignore_errors=True)
+        path.write_text(sha256, "utf-8")
 
     def reopen(self) -> None:
         """Makes a finished run unfinished, because more of it is asked for."""
@@ -293,8 +314,7 @@ class Run:
         )
         if not different:
             return
-        finished = (self.home / "metrics.json").exists()
-        if not finished and not any(self.checkpoints.glob("*.npz")):
+        if not self._took_steps():
             # It never took a step: a misspelt option must not cost the folder its name.
             shutil.rmtree(self.folder / "data", ignore_errors=True)
             return
@@ -305,12 +325,36 @@ class Run:
             f"{now.get(name)}: give the same options to go on, or another --run-dir"
         )
 
+    def _took_steps(self) -> bool:
+        finished = (self.home / "metrics.json").exists()
+        return finished or (self.checkpoints.exists() and any(self.checkpoints.glob("*.npz")))
+
     def _compare_threads(self, before: Mapping, now: Mapping) -> None:
         if before["threads"] != now["threads"]:
             self.say(
                 f"this run began with {before['threads']} threads, now there are "
                 f"{now['threads']}: its results will differ in the last bits"
             )
+
+
+def asks_for_more(options: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Tells whether options ask for more training than a finished run was asked for.
+
+    Args:
+      options: ``epochs``, ``max_steps`` and ``patience``, each a number or None: for the default,
+        of max_steps for no limit.
+      asked: the same of the finished run.
+
+    >>> asked = {"epochs": 4, "max_steps": 100, "patience": 5}
+    >>> [asks_for_more({**asked, **more}, asked) for more in ({"max_steps": None}, {"epochs": 3})]
+    [True, False]
+    """
+    unlimited = math.inf
+    return (
+        (options["epochs"] or 0) > (asked["epochs"] or 0)
+        or (options["max_steps"] or unlimited) > (asked["max_steps"] or unlimited)
+        or options["patience"] > (asked["patience"] or 0)
+    )
 
 
 def write_json(path: Path, value: Any) -> None:

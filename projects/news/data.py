@@ -74,8 +74,8 @@ def prepare(config: NewsConfig, run: Run) -> NewsData:
         f"{len(dataset.test) if dataset.test else 0:,} test rows, {len(dataset.classes)} classes"
     )
     folder = run.folder / "data"
+    run.compare_rows(dataset.name, dataset.sha256)
     folder.mkdir(exist_ok=True)
-    _compare_rows(run.folder / "dataset.sha256", dataset, run)
     tokenizer = build_tokenizer(config, pretokenized=dataset.pretokenized)
 
     texts = (row.text for row in dataset.train)
@@ -176,17 +176,6 @@ def evaluation_stream(
 
 def _buckets(max_length: int) -> tuple[int, ...]:
     return tuple(bound for bound in BUCKET_LENGTHS if bound < max_length)
-
-
-def _compare_rows(path: Path, dataset: TextDataset, run: Run) -> None:
-    begun = any(run.checkpoints.glob("step-*.npz")) if run.checkpoints.exists() else False
-    if not begun or not path.exists():
-        path.write_text(dataset.sha256, "utf-8")
-    elif path.read_text("utf-8") != dataset.sha256:
-        raise UserError(
-            f"--run-dir {run.home} holds a run on other rows: {dataset.name} has changed since; "
-            "bring its files back, or name another --run-dir"
-        )
 
 
 def _encoded(split: TextSplit, encoder: TextEncoder) -> Iterator[tuple[dict, list[int]]]:

@@ -8,7 +8,6 @@ python projects/news/train.py --help                             every option
 
 import contextlib
 import functools
-import math
 
 import keras
 import numpy as np
@@ -30,7 +29,7 @@ from tfcamp.export.saved_model import (
 from tfcamp.losses import cross_entropy, focal_cross_entropy
 from tfcamp.metrics.classification import ClassificationMetrics
 from tfcamp.models.text_classifier import TextClassifierConfig, build_text_classifier
-from tfcamp.runs import Run
+from tfcamp.runs import Run, asks_for_more
 from tfcamp.training.callbacks import (
     EarlyStopping,
     History,
@@ -70,7 +69,7 @@ def main(config: NewsConfig) -> None:
         ) as run,
         CheckpointFolder(run.checkpoints, writes=chief) as checkpoints,
     ):
-        unfinished = run.metrics is None or asks_for_more(config, run.metrics["asked"])
+        unfinished = run.metrics is None or asks_for_more(vars(config), run.metrics["asked"])
         check_agreement(
             strategy,
             int(unfinished),
@@ -226,16 +225,6 @@ def train(
         "saved_model": str(config.export_dir or run.home / "saved_model"),
     }
     write_results(run, config, data, model, history.records, evaluations, facts)
-
-
-def asks_for_more(config: NewsConfig, asked: dict[str, int | None]) -> bool:
-    """Tells whether the options ask for more training than a finished run was asked for."""
-    unlimited = math.inf
-    return (
-        (config.epochs or 0) > (asked["epochs"] or 0)
-        or (config.max_steps or unlimited) > (asked["max_steps"] or unlimited)
-        or config.patience > (asked["patience"] or 0)
-    )
 
 
 def build_model(config: NewsConfig, data: NewsData) -> keras.Model:

@@ -120,7 +120,7 @@ def prepare(config: StreetConfig, run: Run) -> StreetData:
         drawings = rendered_split("train", config.add_drawings)
         train = join_splits(train, drawings)
         run.say(f"and {len(drawings):,} drawings to train on")
-    _compare_rows(run.folder / "dataset.sha256", dataset, run)
+    run.compare_rows(dataset.name, dataset.sha256)
 
     height, width = config.image_size
     shows_margins = config.reads_numbers and next(iter(train)).boxes is not None
@@ -247,13 +247,3 @@ def _pack(
             yield images, around.boxes, labels if config.reads_numbers else labels[:, 0]
 
     return PackedImages.write(folder, *size, batches())
-
-
-def _compare_rows(path: Path, dataset: ImageDataset, run: Run) -> None:
-    if not path.exists():
-        path.write_text(dataset.sha256, "utf-8")
-    elif path.read_text("utf-8") != dataset.sha256:
-        raise UserError(
-            f"--run-dir {run.home} holds a run on other rows: {dataset.name} has changed since; "
-            "bring its files back, or name another --run-dir"
-        )

@@ -8,7 +8,6 @@ python projects/street_view/train.py --help                          every optio
 
 import contextlib
 import functools
-import math
 from typing import Any
 
 import keras
@@ -32,7 +31,7 @@ from tfcamp.models.flops import count_flops
 from tfcamp.models.image_classifier import ImageClassifierConfig, build_image_classifier
 from tfcamp.models.number_reader import NumberReaderConfig, build_number_reader
 from tfcamp.models.trunks import trunk_of
-from tfcamp.runs import Run
+from tfcamp.runs import Run, asks_for_more
 from tfcamp.training.callbacks import (
     EarlyStopping,
     History,
@@ -71,7 +70,7 @@ def main(config: StreetConfig) -> None:
         ) as run,
         CheckpointFolder(run.checkpoints, writes=chief) as checkpoints,
     ):
-        unfinished = run.metrics is None or asks_for_more(config, run.metrics["asked"])
+        unfinished = run.metrics is None or asks_for_more(vars(config), run.metrics["asked"])
         check_agreement(
             strategy,
             int(unfinished),
@@ -234,16 +233,6 @@ def train(
         "saved_model": str(config.export_dir or run.home / "saved_model"),
     }
     write_results(run, config, data, served, history.records, evaluations, facts)
-
-
-def asks_for_more(config: StreetConfig, asked: dict[str, int | None]) -> bool:
-    """Tells whether the options ask for more training than a finished run was asked for."""
-    unlimited = math.inf
-    return (
-        config.epochs > (asked["epochs"] or 0)
-        or (config.max_steps or unlimited) > (asked["max_steps"] or unlimited)
-        or config.patience > (asked["patience"] or 0)
-    )
 
 
 def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy, accumulate: int) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from projects.news import train
-from projects.news.config import NewsConfig
+from projects.news.config import MAY_DIFFER, NewsConfig
 from tests.disk import full_disk
 from tests.projects.conftest import FinishedRun
 from tests.projects.tiny import as_arguments, tiny_config
 from tfcamp.data.sources import load_text_dataset
+from tfcamp.runs import Run
 
 TRAIN = "股市大涨\t财经\n主场告捷\t体育\n央行降息\t财经\n客场失利\t体育\n"
 DEV = "收盘\t财经\n"
@@ -92,6 +93,13 @@ class TestRows:
         assert (folder / "dataset.sha256").read_text() == sample_sha256()
         (folder / "dataset.sha256").write_text("0" * 64)
         assert "holds a run on other rows: sample has changed" in refused()
+        # Before the first step nothing depends on them, and what was fitted on them goes.
+        assert (folder / "data").exists()
+        shutil.rmtree(folder / "checkpoints")
+        with Run.open(tiny_config(folder), "news", may_differ=MAY_DIFFER) as run:
+            run.compare_rows("sample", "1" * 64)
+            assert not (folder / "data").exists()
+            run.compare_rows("sample", "1" * 64)
 
 
 class TestOptions:
