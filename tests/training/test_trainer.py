@@ -180,6 +180,31 @@ def test_predictions_stand_in_the_order_of_the_rows(stream, tmp_path, static):
         np.testing.assert_allclose(logits[row], trainer.model(inputs)[0], rtol=1e-4, atol=1e-5)
 
 
+def test_any_function_of_a_batch_can_be_predicted(stream, tmp_path):
+    """Losses of rows instead of all logits, with weights for each token of a row as well."""
+    trainer = make_trainer(tmp_path)
+
+    def row_losses(batch) -> dict:
+        inputs, labels, weights = batch
+        logits = trainer.model(inputs, training=False)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return {"loss": weights * losses, "label": labels}
+
+    batches = BatchStream(stream.examples, 16, 9, 8, (4,), static_shapes=True)
+    rows = trainer.predict(batches, row_losses)
+    np.testing.assert_array_equal(rows["label"], stream.examples.labels)
+    expected = cross_entropy(stream.examples.labels, trainer.predict(stream)).total
+    assert rows["loss"].shape == (80,)
+    assert float(rows["loss"].sum()) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_row_is_real_if_any_of_its_tokens_is(stream, tmp_path):
+    trainer = make_trainer(tmp_path)
+    weights = tf.constant([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    batches = iter(tf.data.Dataset.from_tensors((tf.zeros([3]), tf.constant([5, 6, 7]), weights)))
+    assert trainer._inner.predict_next(batches, lambda batch: batch[1]).tolist() == [5, 7]
+
+
 def test_no_rows_are_a_mistake_of_the_user(tmp_path):
     empty = BatchStream(pack(tmp_path / "packed", []), 8, 0, 8)
     with pytest.raises(UserError, match="training split"):

@@ -54,7 +54,7 @@ class InnerLoop:
         self._optimizer = optimizer
         self._strategy = strategy
         self._compiled_steps = tf.function(self._take_steps)
-        self._compiled_logits = tf.function(self._next_logits)
+        self._compiled_predictions: dict[Any, Callable[[Any], Any]] = {}
 
     @property
     def num_traces(self) -> int:
@@ -72,9 +72,21 @@ class InnerLoop:
         # Python numbers would trace the function anew for each value.
         return self._compiled_steps(batches, tf.constant(num_steps), tf.constant(report))
 
-    def next_logits(self, batches: Any) -> Any:
-        """Returns the logits of the next batch's real rows, of all replicas on every worker."""
-        return tf.nest.map_structure(lambda logits: logits.numpy(), self._compiled_logits(batches))
+    def predict_next(self, batches: Any, predict: Callable[[tuple], Any] | None = None) -> Any:
+        """Returns what is predicted of the next batch's real rows, of all replicas on every worker.
+
+        Args:
+          batches: an iterator over distributed batches.
+          predict: what a replica makes of its (inputs, labels, weights): tensors [B, ...]. None for
+            the model's logits. Compiled at its first use.
+        """
+        if predict not in self._compiled_predictions:
+            function = predict or self._logits
+            self._compiled_predictions[predict] = tf.function(
+                lambda batches: self._predict_next(batches, function)
+            )
+        predictions = self._compiled_predictions[predict](batches)
+        return tf.nest.map_structure(lambda part: part.numpy(), predictions)
 
     def _take_steps(self, batches, num_steps, report) -> Call:
         reports = self._first(self._strategy.run(_add_up, args=(report,)))
@@ -95,16 +107,22 @@ class InnerLoop:
         learning_rate = tf.convert_to_tensor(self._optimizer.learning_rate)
         return Call(WeightedSum(total, weight), taken, waited, learning_rate, reports)
 
-    def _next_logits(self, batches) -> Any:
-        def logits_and_weights(batch) -> tuple:
-            inputs, _, weights = batch
-            return self._model(inputs, training=False), weights
+    def _logits(self, batch) -> Any:
+        inputs, _, _ = batch
+        return self._model(inputs, training=False)
 
-        result = self._strategy.run(logits_and_weights, args=(next(batches),))
-        logits, weights = tf.nest.map_structure(
+    def _predict_next(self, batches, predict: Callable[[tuple], Any]) -> Any:
+        def predictions_and_reality(batch) -> tuple:
+            *_, weights = batch
+            # Rows that only fill up the batch weigh nothing, nor do any of their tokens.
+            is_real = tf.reduce_any(tf.reshape(weights > 0, [tf.shape(weights)[0], -1]), axis=1)
+            return predict(batch), is_real
+
+        result = self._strategy.run(predictions_and_reality, args=(next(batches),))
+        predictions, is_real = tf.nest.map_structure(
             lambda part: self._strategy.gather(part, axis=0), result
         )
-        return tf.nest.map_structure(lambda part: tf.boolean_mask(part, weights > 0), logits)
+        return tf.nest.map_structure(lambda part: tf.boolean_mask(part, is_real), predictions)
 
     def _first(self, result: Any) -> Any:
         """Returns the first replica's part of what is the same on each."""

@@ -246,17 +246,21 @@ class Trainer:
         self.save()
         raise Interrupted(signals.take(), self.step)
 
-    def predict(self, stream: BatchStream) -> Any:
-        """Returns the logits of all rows, in the order of the rows, on every worker.
+    def predict(self, stream: BatchStream, predict: Callable[[tuple], Any] | None = None) -> Any:
+        """Returns what is predicted of all rows, in their order, on every worker.
 
         Args:
           stream: each row is read once.
+          predict: a function that each replica compiles: from (inputs, labels, weights) to tensors
+            [B, ...] whose other axes are the same in each batch, so that a loss or a text can be
+            returned where the logits of all tokens would not fit. None for the model's logits. The
+            same function each time, or it is traced anew.
 
         Returns:
-          float32[N, ...], or what the model returns of such arrays.
+          arrays [N, ...], in the structure of what is predicted of a batch.
         """
         batches = self.distribute(stream, 0)
-        parts = [self._inner.next_logits(batches) for _ in range(stream.steps_per_epoch)]
+        parts = [self._inner.predict_next(batches, predict) for _ in range(stream.steps_per_epoch)]
         in_row_order = np.argsort(stream.rows())
         return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[in_row_order], *parts)
 
