@@ -9,7 +9,7 @@ from tfcamp.models import image_classifier
 from tfcamp.models.number_reader import (
     BUILDERS,
     NumberReaderConfig,
-    PositionTable,
+    PlaceTable,
     build_number_reader,
 )
 from tfcamp.models.trunks import trunk_of
@@ -60,12 +60,21 @@ def test_default_sizes() -> None:
         assert trunk_of(model).output.shape == (None, 6, columns, 128)
 
 
-def test_position_table_is_learned_and_starts_at_zero() -> None:
-    inputs = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
-    layer = PositionTable()
-    np.testing.assert_array_equal(layer(inputs), inputs)
-    layer.table.assign(np.arange(15.0).reshape(5, 3))
-    np.testing.assert_allclose(layer(inputs)[1, 4], inputs[1, 4] + [12, 13, 14], rtol=1e-6)
+def test_place_table_begins_with_row_and_column_and_is_learned() -> None:
+    """Each place begins different from all others: half the width says its row, half its column."""
+    inputs = np.random.default_rng(0).normal(size=(2, 6, 6)).astype(np.float32)
+    layer = PlaceTable(height=2, width=3)
+    added = (layer(inputs) - inputs).numpy()[0]
+    np.testing.assert_allclose(added[:, :2], np.repeat([[0, 1], [0.8415, 0.5403]], 3, 0), atol=1e-4)
+    columns = [[0, 1], [0.8415, 0.5403], [0.9093, -0.4161]]
+    np.testing.assert_allclose(added[:, 4:6], np.tile(columns, (2, 1)), atol=1e-4)
+    layer.table.assign(np.arange(36.0).reshape(6, 6))
+    np.testing.assert_allclose(layer(inputs)[1, 4], inputs[1, 4] + np.arange(24, 30), rtol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [4, 6, 7])
+def test_places_have_vectors_of_any_width(depth: int) -> None:
+    assert PlaceTable(2, 3)(np.zeros((1, 6, depth), np.float32)).shape == (1, 6, depth)
 
 
 def test_ctc_needs_columns() -> None:

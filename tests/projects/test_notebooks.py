@@ -5,7 +5,7 @@ import os
 import subprocess
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 import pytest
@@ -19,11 +19,41 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = {path.parent.name: path for path in sorted(ROOT.glob("projects/*/colab.ipynb"))}
 every_notebook = pytest.mark.parametrize("project", NOTEBOOKS)
 
-# A run of seconds, as options of each project's train.py.
+
+class Tiny(NamedTuple):
+    """A run of seconds of a project, and what of it a notebook shows.
+
+    Attributes:
+      model: the builder.
+      options: of train.py.
+      score: a line of the table that train.py prints.
+      answers: what each of the three predictions contains.
+      program: the cell that runs the program beside the export.
+    """
+
+    model: str
+    options: str
+    score: str
+    answers: tuple[str, str, str]
+    program: str
+
+
 TINY = {
-    "news": "--tokens char --vectors none --max-steps 8 --batch-size 64 --embedding-dim 8 --width 8"
+    "news": Tiny(
+        "bow",
+        "--tokens char --vectors none --max-steps 8 --batch-size 64 --embedding-dim 8 --width 8",
+        "macro F1",
+        ("央行宣布下调存款准备金率", "主队客场逆转夺冠", "新款手机开售首日售罄"),
+        "classify",
+    ),
+    "street_view": Tiny(
+        "multihead",
+        "--train-rows 64 --max-steps 8 --batch-size 16 --trunk lenet5 --width-multiplier 0.5",
+        "digit accuracy",
+        ("0-shows-", "1-shows-", "2-shows-"),
+        "read",
+    ),
 }
-MODEL = {"news": "bow"}
 
 
 def read(project: str) -> NotebookNode:
@@ -58,6 +88,11 @@ def execute(
 
 def printed(cell: NotebookNode) -> str:
     return "".join(output.text for output in cell.outputs if output.output_type == "stream")
+
+
+def answers_in(cell: NotebookNode) -> list[str]:
+    """The lines of a cell's output that say a probability."""
+    return [line for line in printed(cell).splitlines() if "%" in line]
 
 
 @every_notebook
@@ -198,13 +233,13 @@ class TestProject:
 @every_notebook
 class TestRun:
     def test_from_top_to_bottom(self, project: str, tmp_path: Path) -> None:
-        notebook, run = read(project), tmp_path / "run"
+        notebook, run, tiny = read(project), tmp_path / "run", TINY[project]
         execute(
             notebook,
             NOTEBOOKS[project].parent,
             RUN_DIR=str(run),
-            MODEL=MODEL[project],
-            OPTIONS=TINY[project],
+            MODEL=tiny.model,
+            OPTIONS=tiny.options,
         )
         assert f"project {ROOT}\n" in printed(cell(notebook, "project"))
         install = printed(cell(notebook, "install"))
@@ -212,23 +247,26 @@ class TestRun:
 
         train = printed(cell(notebook, "train"))
         assert "step/s" in train or "steps/s" in train or "examples/s" in train, "a progress bar"
-        assert "macro F1" in train and str(run / "report.html") in train
+        assert tiny.score in train and str(run / "report.html") in train
         assert (run / "saved_model/saved_model.pb").exists()
 
         figures = cell(notebook, "figures").outputs
         assert len(figures) == len(list((run / "figures").glob("*.svg"))) >= 4
         assert all("<svg" in figure.data["image/svg+xml"] for figure in figures)
 
-        predicted = printed(cell(notebook, "predict"))
-        assert predicted.count("%") == 3 and "央行宣布下调存款准备金率" in predicted
-        assert (run / "classify.py").exists()
-        lines = [line.split() for line in predicted.splitlines() if "%" in line]
-        answers = printed(cell(notebook, "classify"))
-        assert [line.split() for line in answers.splitlines() if "%" in line] == lines
+        predicted = answers_in(cell(notebook, "predict"))
+        assert len(predicted) == 3
+        for answer, line in zip(tiny.answers, predicted, strict=True):
+            assert answer in line
+        program = f"{tiny.program}.py"
+        assert (run / program).exists()
+        alone = answers_in(cell(notebook, tiny.program))
+        assert [line.split() for line in alone] == [line.split() for line in predicted]
 
-        assert f"archive {run / 'news.zip'}" in printed(cell(notebook, "download"))
-        names = set(zipfile.ZipFile(run / "news.zip").namelist())
-        assert {"classify.py", "report.html", "saved_model/saved_model.pb"} <= names
+        archive = run / f"{project}.zip"
+        assert f"archive {archive}" in printed(cell(notebook, "download"))
+        names = set(zipfile.ZipFile(archive).namelist())
+        assert {program, "report.html", "saved_model/saved_model.pb"} <= names
 
     def test_a_training_that_fails_stops_the_notebook(self, project: str, tmp_path: Path) -> None:
         notebook = read(project)

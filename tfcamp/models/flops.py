@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from tfcamp.models.number_reader import PositionTable
+from tfcamp.models.number_reader import PlaceTable
 
 _WITH_KERNEL = (
     keras.layers.Dense,
@@ -45,7 +45,7 @@ def _layer_flops(layer: keras.layers.Layer) -> int:
     if isinstance(layer, keras.layers.Bidirectional):
         directions = (layer.forward_layer, layer.backward_layer)
         return _steps(layer) * sum(_recurrent_flops(direction) for direction in directions)
-    if isinstance(layer, (keras.layers.Embedding, PositionTable)):
+    if isinstance(layer, (keras.layers.Embedding, PlaceTable)):
         return 0  # rows are looked up or added, nothing is multiplied
     if any(len(weight.shape) > 1 for weight in layer.weights):
         raise ValueError(f"layer {layer.name!r}: {type(layer).__name__} is not counted here")

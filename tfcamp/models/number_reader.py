@@ -4,6 +4,7 @@ Each is a function ``NumberReaderConfig -> keras.Model``. The input ``image`` is
 float[B, H, W, 3] in [0, 1]; the trunk of any classifier that has maps serves both.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ import keras
 from keras import ops
 
 from tfcamp.models.image_blocks import TrunkConfig
+from tfcamp.models.positions import sinusoidal_positions
 from tfcamp.models.trunks import build_trunk
 from tfcamp.vision.digits import MAX_DIGITS
 
@@ -56,8 +58,9 @@ def build_multihead(config: NumberReaderConfig) -> keras.Model:
 
         a_i = softmax_p(w_i . tanh(V (f_p + e_p)))        z_i = sum_p a_i,p f_p
 
-    with a learned vector e_p for each place. The length is read from the mean and the maximum over
-    the places.
+    with a learned vector e_p for each place, which begins as the sinusoids of its row and its
+    column: were they all alike, they would have to part before any digit could be found. The length
+    is read from the mean and the maximum over the places.
 
     Returns:
       A model whose output is {"length": float32[B, 6], for the lengths 1 to 6, "digits":
@@ -68,7 +71,7 @@ def build_multihead(config: NumberReaderConfig) -> keras.Model:
     height, width, depth = maps.shape[1:]
     places = keras.layers.Reshape((height * width, depth), name="places")(maps)
 
-    x = PositionTable(name="positions")(places)
+    x = PlaceTable(height, width, name="positions")(places)
     x = keras.layers.Dense(config.head_width, activation="tanh", name="attention_hidden")(x)
     scores = keras.layers.Dense(MAX_DIGITS, dtype="float32", name="attention_scores")(x)
     attention = keras.layers.Softmax(axis=1, name="attention")(scores)
@@ -156,13 +159,30 @@ def _hidden(config: NumberReaderConfig, x: Any, name: str) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="tfcamp")
-class PositionTable(keras.layers.Layer):
-    """Adds a learned vector to each position of float[B, T, D]; T is static."""
+class PlaceTable(keras.layers.Layer):
+    """Adds a learned vector to each place of maps that were flattened to float[B, H W, D]."""
+
+    def __init__(self, height: int, width: int, **kwargs: Any):
+        """Takes the sides of the maps, H and W."""
+        super().__init__(**kwargs)
+        self.height, self.width = height, width
 
     def build(self, input_shape: Any) -> None:
-        """Makes the table float32[T, D]."""
-        self.table = self.add_weight(shape=input_shape[1:], initializer="zeros", name="table")
+        """Makes the table float32[H W, D]: first half by the row, second half by the column."""
+        self.table = self.add_weight(
+            shape=input_shape[1:], initializer=self._sinusoids, name="table"
+        )
+
+    def _sinusoids(self, shape: Any, dtype: Any = None) -> Any:
+        half = 2 * math.ceil(shape[-1] / 4)  # sines and cosines come in pairs
+        rows = ops.repeat(sinusoidal_positions(ops.arange(self.height), half), self.width, axis=0)
+        columns = ops.tile(sinusoidal_positions(ops.arange(self.width), half), (self.height, 1))
+        return ops.cast(ops.concatenate([rows, columns], axis=-1)[:, : shape[-1]], dtype)
 
     def call(self, inputs: Any) -> Any:
-        """Returns float[B, T, D]."""
+        """Returns float[B, H W, D]."""
         return inputs + ops.cast(self.table, inputs.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "height": self.height, "width": self.width}

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-TRAIN_WALLS = ("plain", "gradient", "cloudy", "siding", "bricks", "stucco")
+TRAIN_WALLS = ("plain", "gradient", "cloudy", "siding", "bricks", "stucco", "leaves")
 TEST_WALLS = ("planks", "marble")
 TRAIN_PLATES = ("none", "rectangle", "framed")
 TEST_PLATES = ("none", "oval")
@@ -56,6 +56,8 @@ def draw_scene(
     plate = plates[rng.integers(len(plates))]
     if plate != "none":
         scene = _put_plate(rng, plate, scene, corners, ground, ink)
+    if rng.random() < 0.3:
+        scene = _put_strokes(rng, scene, ground, ink)
     coverage = _coverage(digits)
     if rng.random() < 0.35:
         # Digits that stand off the wall throw a shadow, or show a lit edge.
@@ -143,6 +145,8 @@ def _wall(
             relief = np.where(mortar, 1.0, 0.15 * np.sin(row * 2.4))
         case "stucco":
             relief = rng.normal(0, 0.6, (height, width))
+        case "leaves":
+            relief = np.tanh(6 * _clouds(rng, size, int(rng.integers(4, 10)))[..., 0])
         case "planks":
             across = (x + phase) / rng.uniform(10, 40)
             relief = np.where(across % 1.0 < 0.12, -1.0, 0.3 * np.sin(np.floor(across) * 1.7))
@@ -191,6 +195,28 @@ def _put_plate(
         colour = ink if rng.random() < 0.6 else _ground_colour(rng)
         scene = scene + (colour - scene) * _coverage(frame)
     return scene.astype(np.float32)
+
+
+def _put_strokes(
+    rng: np.random.Generator,
+    scene: Pixels,
+    ground: npt.NDArray[np.float64],
+    ink: npt.NDArray[np.float64],
+) -> Pixels:
+    """Draws cables, twigs, cracks and edges behind the digits: not every stroke is a digit's."""
+    height, width = scene.shape[:2]
+    mask = Image.new("L", (width, height), 0)
+    draw = ImageDraw.Draw(mask)
+    for _ in range(rng.integers(1, 4)):
+        # A quadratic Bezier curve (nearly straight, often) through the picture.
+        begin, end = rng.uniform(-0.2, 1.2, (2, 2)) * (width, height)
+        bend = (begin + end) / 2 + rng.normal(0, 0.2, 2) * height * rng.integers(0, 2)
+        t = np.linspace(0, 1, 16)[:, np.newaxis]
+        curve = (1 - t) ** 2 * begin + 2 * t * (1 - t) * bend + t**2 * end
+        points = [(float(x), float(y)) for x, y in curve]
+        draw.line(points, fill=255, width=int(rng.integers(1, 6)))
+    colour = ground + (ink - ground) * rng.uniform(-0.6, 0.8)
+    return scene + (np.clip(colour, 0, 1) - scene) * _coverage(mask) * rng.uniform(0.4, 1.0)
 
 
 def _light(rng: np.random.Generator, scene: Pixels) -> Pixels:
