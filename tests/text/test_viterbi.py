@@ -22,13 +22,16 @@ UNKNOWN = -5.0
 
 
 @cache
-def segmenter(name: str, unknown_beside_longer: bool) -> ViterbiSegmenter:
+def segmenter(
+    name: str, unknown_beside_longer: bool, left_to_right: bool = False
+) -> ViterbiSegmenter:
     pieces = DICTIONARIES[name]
     return ViterbiSegmenter(
         list(pieces),
         list(pieces.values()),
         unknown_score=UNKNOWN,
         unknown_beside_longer=unknown_beside_longer,
+        left_to_right=left_to_right,
     )
 
 
@@ -49,20 +52,28 @@ def all_ways(text: str, pieces: dict[str, float], unknown_beside_longer: bool):
             yield score + rest, (len(piece), *lengths)
 
 
-def cut_exhaustively(text: str, pieces: dict[str, float], unknown_beside_longer: bool) -> list[str]:
+def cut_exhaustively(
+    text: str, pieces: dict[str, float], unknown_beside_longer: bool, left_to_right: bool
+) -> list[str]:
     # The greatest tuple of lengths is the way with the longest first piece, then second, ...
-    _, lengths = max(all_ways(text, pieces, unknown_beside_longer))
-    bounds = np.cumsum([0, *lengths])
+    # Reversed, it is the one with the longest last piece, then last but one, ...
+    step = -1 if left_to_right else 1
+    _, lengths = max(
+        (score, lengths[::step]) for score, lengths in all_ways(text, pieces, unknown_beside_longer)
+    )
+    bounds = np.cumsum([0, *lengths[::step]])
     return [text[begin:end] for begin, end in pairwise(bounds)]
 
 
+@pytest.mark.parametrize("left_to_right", [False, True])
 @pytest.mark.parametrize("unknown_beside_longer", [False, True])
 @pytest.mark.parametrize("name", DICTIONARIES)
 @settings(deadline=None, max_examples=60)
 @given(texts=st.lists(st.text(ALPHABET, max_size=10), min_size=1, max_size=12))
-def test_equals_exhaustive_search(name, unknown_beside_longer, texts):
-    expected = [cut_exhaustively(t, DICTIONARIES[name], unknown_beside_longer) for t in texts]
-    assert cut(segmenter(name, unknown_beside_longer), texts) == expected
+def test_equals_exhaustive_search(name, unknown_beside_longer, left_to_right, texts):
+    rules = (unknown_beside_longer, left_to_right)
+    expected = [cut_exhaustively(text, DICTIONARIES[name], *rules) for text in texts]
+    assert cut(segmenter(name, *rules), texts) == expected
 
 
 def test_tie_goes_to_the_longest_piece():
@@ -94,6 +105,19 @@ def test_sums_are_float64_from_the_right():
     for whole, expected in ((-left_first["abc"], ["a", "b", "c"]), (-scores["abc"], ["abc"])):
         pieces = singles | {"abc": whole}
         segment = ViterbiSegmenter(list(pieces), list(pieces.values()), unknown_score=-9)
+        assert cut(segment, ["abc"]) == [expected]
+
+
+def test_sums_are_float32_from_the_left_where_asked_for():
+    # Another order or float64 would give more for the single letters than for the whole.
+    a, b, c = map(np.float32, (-0.1, -0.5, -0.8))
+    whole = (a + b) + c
+    assert a + (b + c) > whole and float(a) + float(b) + float(c) > whole
+    for score, expected in ((whole, ["abc"]), (np.nextafter(whole, a - 9), ["a", "b", "c"])):
+        pieces = {"a": a, "b": b, "c": c, "abc": score}
+        segment = ViterbiSegmenter(
+            list(pieces), list(pieces.values()), unknown_score=-9, left_to_right=True
+        )
         assert cut(segment, ["abc"]) == [expected]
 
 

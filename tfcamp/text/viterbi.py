@@ -12,6 +12,8 @@ number of characters, however unequal the texts are:
 2. From the right ends of all blocks at once, add up the best scores. Blocks are sorted by length,
    so that the blocks that still have characters left are always the first ones.
 3. From the left ends, follow the best pieces, in jumps that double.
+
+SentencePiece goes from left to right, which is the same in a mirror.
 """
 
 from collections.abc import Sequence
@@ -34,7 +36,8 @@ class ViterbiSegmenter(tf.Module):
     """Cuts strings into the pieces of a dictionary so that the sum of their scores is greatest.
 
     Scores are added in float64 from right to left, ``score of a piece + score of the rest``. Of
-    equal sums the one that begins with the longest piece wins.
+    equal sums the one that begins with the longest piece wins. SentencePiece's order is the other
+    one: in float32 from left to right, and the longest last piece wins.
 
     >>> segmenter = ViterbiSegmenter(["a", "b", "ab", "ba"], [-2, -2, -3, -1], unknown_score=-9)
     >>> cut = segmenter(tf.constant(["aba", "abx", ""]))
@@ -49,6 +52,7 @@ class ViterbiSegmenter(tf.Module):
         *,
         unknown_score: float,
         unknown_beside_longer: bool = False,
+        left_to_right: bool = False,
     ) -> None:
         """Builds the tables.
 
@@ -58,6 +62,7 @@ class ViterbiSegmenter(tf.Module):
           unknown_score: the score of a character that stands in for a missing piece.
           unknown_beside_longer: whether a character that is no piece by itself stands in wherever
             it occurs (SentencePiece's rule), or only where no piece at all begins (jieba's).
+          left_to_right: whether scores are added in SentencePiece's order or in jieba's.
 
         Raises:
           ValueError: an empty or repeated piece, no pieces, or scores that are not one finite
@@ -74,10 +79,14 @@ class ViterbiSegmenter(tf.Module):
         distinct, score_ids = np.unique(values, return_inverse=True)
         trie = _build_trie(pieces, score_ids + 1)
         self._unknown_beside_longer = unknown_beside_longer
+        self._left_to_right = left_to_right
         with tf.device(CPU):
             self._child = tf.lookup.StaticHashTable(_TrieInitializer(trie), default_value=0)
             self._score_id = tf.constant(_narrow(trie.value))
-            self._scores = tf.constant(np.concatenate([[unknown_score], distinct]))
+            self._scores = tf.constant(
+                np.concatenate([[unknown_score], distinct]),
+                tf.float32 if left_to_right else tf.float64,
+            )
             self._level_ends = tf.constant(trie.level_ends, tf.int32)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
@@ -107,7 +116,15 @@ class ViterbiSegmenter(tf.Module):
           bool[N], true at the first character of each piece.
         """
         found = self._find_pieces(characters, block_starts)
-        return _follow(_best_lengths(found, block_starts), block_starts)
+        if not self._left_to_right:
+            return _follow(_best_lengths(found, block_starts), block_starts)
+        # In a mirror, blocks and pieces begin where they end here. Not every position need be the
+        # end of a piece; then no way goes through it, and any length will do.
+        found = found._replace(start=tf.size(characters) - found.start - found.length)
+        block_starts = tf.reverse(tf.concat([block_starts, [True]], 0)[1:], [0])
+        lengths = tf.maximum(_best_lengths(found, block_starts), 1)
+        ends = tf.reverse(_follow(lengths, block_starts), [0])
+        return tf.concat([[True], ends], 0)[:-1]
 
     def _find_pieces(self, characters: tf.Tensor, block_starts: tf.Tensor) -> "_Pieces":
         """Finds every piece at every position by walking the trie from all of them at once."""
@@ -155,7 +172,7 @@ class ViterbiSegmenter(tf.Module):
 
 
 class _Pieces(NamedTuple):
-    """Pieces that occur: int32[P] start, int32[P] length in characters, float64[P] score."""
+    """Pieces that occur: int32[P] start, int32[P] length in characters, float[P] score."""
 
     start: tf.Tensor
     length: tf.Tensor
@@ -184,7 +201,7 @@ def _best_lengths(pieces: _Pieces, block_starts: tf.Tensor) -> tf.Tensor:
         rank, pieces.start
     )
 
-    # float64[longest piece, places]: the score of the piece of each length at each place, and the
+    # float[longest piece, places]: the score of the piece of each length at each place, and the
     # lowest number where there is none. (A scatter would do the same, ten times slower.)
     longest_piece, num_places = tf.reduce_max(tf.concat([pieces.length, [1]], 0)), size + num_blocks
     cell = (pieces.length - 1) * num_places + place
@@ -198,11 +215,11 @@ def _best_lengths(pieces: _Pieces, block_starts: tf.Tensor) -> tf.Tensor:
         best = tf.reduce_max(tf.slice(table, [0, tf.gather(offset, rest)], shape) + recent, 0)
         return rest + 1, tf.concat([best[None], recent[:-1]], 0), bests.write(rest, best)
 
-    recent = tf.zeros([longest_piece, num_blocks], tf.float64)
+    recent = tf.zeros([longest_piece, num_blocks], table.dtype)
     *_, bests = tf.while_loop(
         lambda rest, *_: rest <= longest,
         step,
-        (1, recent, _array_of_vectors(tf.float64).write(0, recent[0])),
+        (1, recent, _array_of_vectors(table.dtype).write(0, recent[0])),
         shape_invariants=(tf.TensorShape([]), tf.TensorShape([None] * 2), tf.TensorShape([])),
     )
     best = bests.concat()

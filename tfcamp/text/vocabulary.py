@@ -9,6 +9,9 @@ PADDING = "<pad>"
 UNKNOWN = "<unk>"
 PADDING_ID = 0
 UNKNOWN_ID = 1
+# Only texts that are written token by token have these: what their writing begins and ends with.
+BEGIN_ID = 2
+END_ID = 3
 
 
 class Vocabulary(tf.Module):
