@@ -39,6 +39,7 @@ from tfcamp.training.callbacks import (
 )
 from tfcamp.training.checkpoints import CheckpointFolder
 from tfcamp.training.optimizers import build_optimizer, build_schedule
+from tfcamp.training.precision import set_precision
 from tfcamp.training.step import Loss, StepOptions
 from tfcamp.training.strategy import (
     check_agreement,
@@ -93,9 +94,7 @@ def train(
 ) -> None:
     """Does the whole job, from rows to report; steps 2 to 6."""
     keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(
-        "float32" if config.precision == "float32" else f"mixed_{config.precision}"
-    )
+    set_precision(config.precision)
 
     # 2. Rows, tokens, vocabulary, word vectors, packed ids: fitted on the training split only.
     data = prepare(config, run)

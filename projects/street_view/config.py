@@ -34,6 +34,9 @@ class StreetConfig:
     At 1 the number may fill its picture, at 0 all of the margin is always seen."""
 
     # Augmentation: how far each training image is changed; 0 leaves a change out
+    augmentation: float | None = None
+    """Factor on all changes from shift to noise; if not given, 1, or 0.3 for drawings, of which no
+    two are alike."""
     shift: float = 0.05
     """Largest shift, as a share of the side."""
     scale: float = 0.15
@@ -144,8 +147,9 @@ class StreetConfig:
     """Where training runs: one device, all GPUs, several machines or a TPU; auto looks around."""
     virtual_devices: int | None = None
     """Rehearses mirrored training with so many replicas on one CPU."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of the computation; the weights stay float32."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the computation; the weights stay float32. auto takes bfloat16 on TPUs and
+    on CPUs with instructions for it, else float32."""
     accumulate: int = 1
     """Parts in which each replica takes its rows of a batch: less memory, but batch normalisation
     sees one part at a time."""
@@ -173,6 +177,8 @@ class StreetConfig:
             value = getattr(self, name)
             self._require(name, value is None or value >= 1, "at least 1")
         self._require("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32")
+        strength = self.augmentation
+        self._require("augmentation", strength is None or 0 <= strength <= 1, "between 0 and 1")
         for name in ("add_drawings", "margin", "weight_decay", "focal_gamma", "save_seconds"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("learning_rate", "width_multiplier"):
@@ -217,6 +223,13 @@ class StreetConfig:
     def reads_numbers(self) -> bool:
         """Whether the model reads whole numbers."""
         return self.model in READERS
+
+    @property
+    def augmentation_strength(self) -> float:
+        """The factor on all changes of the training images."""
+        if self.augmentation is not None:
+            return self.augmentation
+        return 0.3 if self.dataset == "sample" else 1.0
 
     @property
     def image_size(self) -> tuple[int, int]:

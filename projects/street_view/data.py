@@ -166,19 +166,20 @@ def evaluation_stream(examples: PackedImages) -> BatchStream:
 def training_transform(config: StreetConfig) -> Transform:
     """Returns what changes each training batch at random, as a function of its seed."""
     height, width = config.image_size
+    strength = config.augmentation_strength
     amounts = AugmentConfig(
-        shift=config.shift,
-        scale=config.scale,
-        stretch=config.scale,
-        rotation=config.rotation,
-        shear=config.shear,
-        perspective=config.perspective,
-        brightness=0.4 * config.contrast,
-        contrast=config.contrast,
-        colour=config.colour,
-        inversion=config.inversion,
-        blur=config.blur,
-        noise=config.noise,
+        shift=strength * config.shift,
+        scale=strength * config.scale,
+        stretch=strength * config.scale,
+        rotation=strength * config.rotation,
+        shear=strength * config.shear,
+        perspective=strength * config.perspective,
+        brightness=strength * 0.4 * config.contrast,
+        contrast=strength * config.contrast,
+        colour=strength * config.colour,
+        inversion=strength * config.inversion,
+        blur=strength * config.blur,
+        noise=strength * config.noise,
         cutout=config.cutout,
     )
 

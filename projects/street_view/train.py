@@ -42,6 +42,7 @@ from tfcamp.training.callbacks import (
 from tfcamp.training.checkpoints import CheckpointFolder, read_checkpoint
 from tfcamp.training.fine_tuning import build_fine_tuning_optimizer, take_weights
 from tfcamp.training.optimizers import build_optimizer, build_schedule
+from tfcamp.training.precision import set_precision
 from tfcamp.training.step import Loss, StepOptions
 from tfcamp.training.strategy import (
     check_agreement,
@@ -94,9 +95,7 @@ def train(
 ) -> None:
     """Does the whole job, from pictures to report; steps 2 to 6."""
     keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(
-        "float32" if config.precision == "float32" else f"mixed_{config.precision}"
-    )
+    precision = set_precision(config.precision)
 
     # 2. Pictures, cut out and decoded once. A batch is read from disk and augmented.
     data = prepare(config, run)
@@ -226,6 +225,7 @@ def train(
             "patience": config.patience,
         },
         "best_step": best_step,
+        "precision": precision,
         "parameters": model.count_params(),
         "flops": count_flops(model),
         "weights_sha256": final_weights,

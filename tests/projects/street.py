@@ -29,6 +29,8 @@ def tiny_config(run_dir: Path, **changes) -> StreetConfig:
         batch_size=8,
         epochs=2,
         steps_per_call=2,
+        precision="float32",  # whatever the machine is good at
+        augmentation=1.0,
     )
     return dataclasses.replace(config, **changes)
 
