@@ -203,7 +203,10 @@ def train(
     round_embeddings(model)
     classes = data.dataset.classes
     saved_model = config.export_dir or run.folder / "saved_model"
-    export_text_classifier(saved_model, data.encoder, model, classes)
+    set_precision("float32")  # which every machine that serves it computes in
+    serving = build_model(config, data)
+    serving.set_weights(model.get_weights())
+    export_text_classifier(saved_model, data.encoder, serving, classes)
     served = load_text_classifier(saved_model)
     splits = {"dev": data.dataset.dev, "test": data.dataset.test}
     evaluations = {

@@ -210,7 +210,10 @@ def train(
     saved_model = config.export_dir or run.folder / "saved_model"
     # Beam search finds a little more than the greedy path, and is fast enough to serve.
     decode = decode_by_beam_search if config.model == "ctc" else decoder(config)
-    export_image_model(saved_model, model, decode)
+    set_precision("float32")  # which every machine that serves it computes in
+    serving = build_model(config)
+    serving.set_weights(model.get_weights())
+    export_image_model(saved_model, serving, decode)
     served = load_image_model(saved_model)
     splits = {"dev": data.dataset.dev, "test": data.dataset.test}
     evaluations = {
