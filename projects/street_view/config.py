@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tfcamp.data.image_sources import DRAWN_DATASETS
 from tfcamp.errors import UserError
 
 # Models that read whole numbers; all others read one digit.
@@ -16,12 +17,13 @@ class StreetConfig:
 
     # Data
     dataset: str = "sample"
-    """sample (drawn here), svhn_cropped, svhn_full, svhn_full/extra, or the path of a folder.
-    Yours may be in the competition's layout, hold crops (.npz), or images and a labels.csv."""
+    """sample (drawn here), drawings (harder ones), svhn_cropped, svhn_full, svhn_full/extra, or the
+    path of a folder. Yours may be in the competition's layout, hold crops (.npz), or images and a
+    labels.csv."""
     data_dir: Path | None = None
     """Folder that holds data sets, one sub-folder each; looked up before any download."""
     train_rows: int | None = None
-    """Training rows to use, the first ones; if not given, all, and 8,000 drawings of the sample."""
+    """Training rows to use, the first ones; if not given, all, or 8,000 drawings."""
     add_drawings: int = 0
     """Drawn numbers that are added to the training split."""
     use_boxes: bool = False
@@ -229,7 +231,7 @@ class StreetConfig:
         """The factor on all changes of the training images."""
         if self.augmentation is not None:
             return self.augmentation
-        return 0.3 if self.dataset == "sample" else 1.0
+        return 0.3 if self.dataset in DRAWN_DATASETS else 1.0
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -35,7 +35,7 @@ class EvaluateConfig:
     saved_model: tuple[Path, ...] = (DEFAULT_MODEL,)
     """The folder of a SavedModel; several vote with their probabilities."""
     dataset: str = "sample"
-    """As in train.py: sample, svhn_cropped, svhn_full, or the path of a folder."""
+    """As in train.py: sample, drawings, svhn_cropped, svhn_full, or the path of a folder."""
     data_dir: Path | None = None
     """Folder that holds data sets, one sub-folder each."""
     split: Literal["train", "dev", "test"] = "test"

@@ -439,6 +439,14 @@ class TestSample:
         for one, other in zip(take_rows(first.train, 5), take_rows(second.train, 5), strict=True):
             assert one.image == other.image and one.number == other.number
 
+    def test_drawings_are_the_same_numbers_harder_to_read(self) -> None:
+        clear = load_image_dataset("sample", data_dir=None, seed=0, sample_rows=20)
+        hard = load_image_dataset("drawings", data_dir=None, seed=0, sample_rows=20)
+        assert (clear.name, hard.name) == ("sample", "drawings") and clear.sha256 != hard.sha256
+        pairs = list(zip(clear.train, hard.train, strict=True))
+        assert [one.number for one, _ in pairs] == [other.number for _, other in pairs]
+        assert 5 < sum(one.image != other.image for one, other in pairs)
+
     def test_lengths_are_those_of_the_rows(self) -> None:
         split = rendered_split("dev", 40)
         numbers = [row.number or "" for row in split]

@@ -43,7 +43,8 @@ __all__ = [
 ]
 
 SVHN_DATASETS = ("svhn_cropped", "svhn_full", "svhn_full/extra")
-KNOWN_DATASETS = ("sample", *SVHN_DATASETS, "street_view", "street_view_digits")
+DRAWN_DATASETS = ("sample", "drawings")
+KNOWN_DATASETS = (*DRAWN_DATASETS, *SVHN_DATASETS, "street_view", "street_view_digits")
 SAMPLE_SEED = 0
 SAMPLE_ROWS = {"train": 20_000, "dev": 1_000, "test": 1_000}
 
@@ -56,8 +57,9 @@ def load_image_dataset(
     Args:
       dataset: one of
 
-        - ``sample``: numbers drawn by `tfcamp.vision.render`, always the same ones; the test
+        - ``sample``: clear numbers drawn by `tfcamp.vision.render`, always the same ones; the test
           split has fonts and backgrounds of its own;
+        - ``drawings``: the same, as hard to read as photographs from Street View;
         - ``svhn_cropped``: single digits, TFDS's builder;
         - ``svhn_full``: whole numbers, ``DATA_DIR/svhn_full/{train,test}.tar.gz``, downloaded if
           absent; ``svhn_full/extra`` adds the 202,353 easier ones to the training split;
@@ -68,7 +70,7 @@ def load_image_dataset(
       data_dir: the folder that holds data sets, one sub-folder each; None for `default_data_dir()`.
         Either may be in a bucket (`gs://…`): it is copied to this machine first.
       seed: what the random cut of a labels.csv without splits depends on.
-      sample_rows: how many drawings ``sample`` has for training.
+      sample_rows: how many drawings there are for training.
 
     Returns:
       The data set; its `notes` are for the user to read.
@@ -78,8 +80,8 @@ def load_image_dataset(
     """
     dataset, data_dir = bring_here(dataset, data_dir)
     root = data_dir if data_dir is not None else default_data_dir()
-    if dataset == "sample":
-        return _load_sample(sample_rows)
+    if dataset in DRAWN_DATASETS:
+        return _load_drawings(dataset, sample_rows)
     if dataset in SVHN_DATASETS:
         # TFDS takes seconds to import, which only these need cost.
         from tfcamp.data.image_tfds import load_svhn
@@ -93,8 +95,12 @@ def load_image_dataset(
     raise UserError(_unknown_dataset(dataset))
 
 
-def rendered_split(split: str, num_rows: int, seed: int = SAMPLE_SEED) -> ImageSplit:
+def rendered_split(
+    split: str, num_rows: int, seed: int = SAMPLE_SEED, *, clear: bool = False
+) -> ImageSplit:
     """Returns drawings as a split: ``train`` and ``dev`` share fonts, ``test`` has its own.
+
+    Arguments are those of `tfcamp.vision.render.render_number`.
 
     Raises:
       ValueError: no such split, or num_rows is not positive.
@@ -104,19 +110,20 @@ def rendered_split(split: str, num_rows: int, seed: int = SAMPLE_SEED) -> ImageS
 
     def rows() -> Iterator[ImageRow]:
         for index in range(num_rows):
-            pixels, number, boxes = render_number(seed, index, split)
+            pixels, number, boxes = render_number(seed, index, split, clear=clear)
             yield ImageRow(f"{split}-{index:06d}.png", encode_png(pixels), number, boxes)
 
     counts = count_lengths(draw_number(seed, index, split) for index in range(num_rows))
     return ImageSplit(f"drawings ({split})", num_rows, counts, rows)
 
 
-def _load_sample(num_train_rows: int) -> ImageDataset:
+def _load_drawings(name: str, num_train_rows: int) -> ImageDataset:
     """Opens the drawings."""
     if num_train_rows < 1:
-        raise UserError(f"the sample needs at least 1 drawing for training, got {num_train_rows}")
+        raise UserError(f"{name} needs at least 1 drawing for training, got {num_train_rows}")
+    clear = name == "sample"
     splits = {
-        split: rendered_split(split, num_train_rows if split == "train" else num_rows)
+        split: rendered_split(split, num_train_rows if split == "train" else num_rows, clear=clear)
         for split, num_rows in SAMPLE_ROWS.items()
     }
     # Fonts are drawn by FreeType, whose versions differ in a grey level here and there: a few
@@ -124,9 +131,10 @@ def _load_sample(num_train_rows: int) -> ImageDataset:
     digest = hashlib.sha256(f"{num_train_rows}".encode())
     for split in splits:
         for index in range(16):
-            digest.update(render_number(SAMPLE_SEED, index, split)[0].tobytes())
+            drawing = render_number(SAMPLE_SEED, index, split, clear=clear)
+            digest.update(drawing.image.tobytes())
     train, dev, test = splits.values()
-    return ImageDataset("sample", train, dev, test, digest.hexdigest())
+    return ImageDataset(name, train, dev, test, digest.hexdigest())
 
 
 def _load_folder(folder: Path, seed: int) -> ImageDataset:

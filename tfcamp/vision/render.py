@@ -4,7 +4,8 @@ A drawing goes the way of a photograph: digits of one style (`tfcamp.vision.glyp
 slanted by the camera's place, on a wall or a plate (`tfcamp.vision.scenes`); the lens blurs, the
 sensor adds noise, the number is some 10 to 50 pixels tall and stored as a JPEG, then cut out
 closely and brought to one height. Scale, sharpness, contrast, tilt and margins
-follow photographs from Street View (SVHN; Netzer et al., 2011).
+follow photographs from Street View (SVHN; Netzer et al., 2011), of which people, too, misread some.
+Clear drawings leave out the hardest: the smallest, the most blurred, the palest.
 
 The splits ``train`` and ``dev`` share typefaces and backgrounds, ``test`` has its own.
 """
@@ -36,6 +37,9 @@ _LENGTHS = (0.17, 0.54, 0.22, 0.05, 0.013, 0.007)
 # Height of a digit in pixels: where the scene is put together, and in the finished picture.
 _SCENE_HEIGHT = 40
 _PICTURE_HEIGHT = 28
+# Of clear drawings: the least difference in lightness between digits and ground, of at most 1, the
+# smallest height of the number in pixels, and the most blur as a share of that height.
+_CLEAR_CONTRAST, _CLEAR_HEIGHT, _CLEAR_BLUR = 0.35, 20, 0.04
 
 
 class Drawing(NamedTuple):
@@ -52,8 +56,14 @@ class Drawing(NamedTuple):
     boxes: npt.NDArray[np.int32]
 
 
-def render_number(seed: int, index: int, split: str) -> Drawing:
-    """Returns a drawing, always the same for the same seed, index and split.
+def render_number(seed: int, index: int, split: str, *, clear: bool = False) -> Drawing:
+    """Returns a drawing, always the same for the same arguments.
+
+    Args:
+      seed: at least 0.
+      index: the number of the drawing, at least 0.
+      split: one of `SPLITS`.
+      clear: whether it can be read without effort.
 
     Raises:
       ValueError: there is no such split, or seed or index is negative.
@@ -64,8 +74,14 @@ def render_number(seed: int, index: int, split: str) -> Drawing:
     place, size = _camera(rng, mask, cells)
     digits = _project(mask, place, size)
     corners = _corners(cells, place)
-    scene = draw_scene(rng, digits, np.concatenate(corners), held_out=split == "test")
-    image, scale = _photograph(rng, scene)
+    scene = draw_scene(
+        rng,
+        digits,
+        np.concatenate(corners),
+        held_out=split == "test",
+        least_contrast=_CLEAR_CONTRAST if clear else 0.2,
+    )
+    image, scale = _photograph(rng, scene, clear)
     edges = np.array([bounds_of(points) for points in corners]) * scale
     # Whole pixels that hold the digit.
     begin, end = np.floor(edges[:, :2]), np.ceil(edges[:, 2:])
@@ -201,7 +217,7 @@ def _project(
 
 
 def _photograph(
-    rng: np.random.Generator, scene: npt.NDArray[np.float32]
+    rng: np.random.Generator, scene: npt.NDArray[np.float32], clear: bool
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
     """Takes the picture at a street camera's resolution, stores it, and enlarges what is cut out.
 
@@ -209,13 +225,15 @@ def _photograph(
       uint8[H, W, 3] and by how much a box float[left, top, right, bottom] of the scene grows.
     """
     height, width = scene.shape[:2]
-    tall = float(np.clip(math.exp(rng.normal(math.log(24), 0.45)), 12, 60))
+    tall = math.exp(rng.normal(math.log(24), 0.45))
+    tall = float(np.clip(tall, _CLEAR_HEIGHT if clear else 12, 60))
     image = Image.fromarray((scene * 255).astype(np.uint8))
     small = image.resize(
         (max(4, round(width * tall / _SCENE_HEIGHT)), max(6, round(height * tall / _SCENE_HEIGHT))),
         Image.Resampling.BILINEAR,
     )
-    small = small.filter(ImageFilter.GaussianBlur(float(min(rng.gamma(1.6, 0.026), 0.08) * tall)))
+    blur = float(min(rng.gamma(1.6, 0.026), _CLEAR_BLUR if clear else 0.08) * tall)
+    small = small.filter(ImageFilter.GaussianBlur(blur))
     noise = rng.normal(0, 255 * rng.uniform(0, 0.03), (small.height, small.width, 3))
     small = Image.fromarray(np.clip(np.asarray(small) + noise, 0, 255).astype(np.uint8))
     if rng.random() < 0.7:

@@ -34,6 +34,7 @@ def draw_scene(
     corners: npt.NDArray[np.float64],
     *,
     held_out: bool,
+    least_contrast: float,
 ) -> Pixels:
     """Puts wall, plate, shadow and digits together.
 
@@ -42,6 +43,7 @@ def draw_scene(
       digits: mask of mode L, white where the digits are.
       corners: float64[4 N, 2], x and y of the corners of each digit.
       held_out: whether to take the walls and plates of the test split.
+      least_contrast: the least difference in lightness between digits and ground, in [0, 0.5].
 
     Returns:
       float32[H, W, 3] in [0, 1].
@@ -49,7 +51,7 @@ def draw_scene(
     size = digits.size
     walls, plates = (TEST_WALLS, TEST_PLATES) if held_out else (TRAIN_WALLS, TRAIN_PLATES)
     ground = _ground_colour(rng)
-    ink = _ink_colour(rng, ground)
+    ink = _ink_colour(rng, ground, least_contrast)
     # However rough the wall, the digits can be told from it.
     roughness = min(0.2, 0.4 * abs(float(ink.mean() - ground.mean())))
     scene = _wall(rng, walls[rng.integers(len(walls))], size, ground, roughness)
@@ -90,11 +92,11 @@ def _ground_colour(rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _ink_colour(
-    rng: np.random.Generator, ground: npt.NDArray[np.float64]
+    rng: np.random.Generator, ground: npt.NDArray[np.float64], least_contrast: float
 ) -> npt.NDArray[np.float64]:
     """Draws the digits' colour: lighter or darker than the ground, by little or by much."""
     mean = ground.mean()
-    difference = min(0.2 + rng.gamma(2.0, 0.13), 0.95)
+    difference = min(max(0.2 + rng.gamma(2.0, 0.13), least_contrast), 0.95)
     lighter = rng.random() < 0.5
     room = 1 - mean if lighter else mean
     if room < difference:
