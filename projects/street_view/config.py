@@ -23,7 +23,7 @@ class StreetConfig:
     data_dir: Path | None = None
     """Folder that holds data sets, one sub-folder each; looked up before any download."""
     train_rows: int | None = None
-    """Training rows to use, the first ones; if not given, all, or 8,000 drawings."""
+    """Training rows to use, the first ones; if not given, all, or 10,000 drawings."""
     add_drawings: int = 0
     """Drawn numbers that are added to the training split."""
     use_boxes: bool = False
@@ -117,8 +117,8 @@ class StreetConfig:
     """Focusing exponent of the focal loss, 2 say; 0 is plain cross-entropy. Not for ctc."""
 
     # Training
-    epochs: int = 8
-    """Passes over the training split."""
+    epochs: int | None = None
+    """Passes over the training split; if not given, 6 of drawings, else 30."""
     max_steps: int | None = None
     """Training ends after so many steps, if that is earlier."""
     batch_size: int = 32
@@ -225,6 +225,11 @@ class StreetConfig:
     def reads_numbers(self) -> bool:
         """Whether the model reads whole numbers."""
         return self.model in READERS
+
+    @property
+    def num_epochs(self) -> int:
+        """Passes over the training split."""
+        return self.epochs or (6 if self.dataset in DRAWN_DATASETS else 30)
 
     @property
     def augmentation_strength(self) -> float:

@@ -32,7 +32,7 @@ from tfcamp.vision.images import decode_images, image_sizes
 from tfcamp.vision.windows import bounds_of_boxes, random_windows, windows_around
 
 ROWS_PER_BATCH = 256
-SAMPLE_ROWS = 8_000
+SAMPLE_ROWS = 10_000
 # Packed with a margin, a picture is larger than what the model sees of it.
 MARGIN_SCALE = 4 / 3
 

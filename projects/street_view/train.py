@@ -111,7 +111,7 @@ def train(
 
     # 3. The model, its loss and its optimizer.
     # The schedule must know where it ends.
-    total_steps = config.epochs * train_batches.steps_per_epoch
+    total_steps = config.num_epochs * train_batches.steps_per_epoch
     total_steps = min(total_steps, config.max_steps or total_steps)
     schedule = build_schedule(
         config.schedule,
@@ -167,7 +167,7 @@ def train(
     stopped = f"no better dev {config.stop_on} for {config.patience} epochs: stopped"
     if stopping.should_stop:
         run.say(f"{stopped} before; a larger --patience goes on")
-    num_epochs = 0 if stopping.should_stop else config.epochs
+    num_epochs = 0 if stopping.should_stop else config.num_epochs
     with (
         contextlib.closing(ProgressBar(shown=run.chief)) as bar,
         contextlib.closing(
@@ -223,7 +223,7 @@ def train(
     # 6. Figures, the report, and metrics.json, which marks the run as finished.
     facts = {
         "asked": {
-            "epochs": config.epochs,
+            "epochs": config.num_epochs,
             "max_steps": config.max_steps,
             "patience": config.patience,
         },

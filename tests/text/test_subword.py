@@ -343,6 +343,8 @@ def test_the_largest_vocabulary_that_the_message_names_works():
     assert len(SubwordTokenizer(train_subwords(texts, vocabulary_size=largest))) == largest
     with pytest.raises(UserError, match=f"yield {largest} ids at most"):
         train_subwords(texts, vocabulary_size=largest + 1)
+    fitting = train_subwords(texts, vocabulary_size=9000, exact=False)
+    assert len(SubwordTokenizer(fitting)) == largest
 
 
 def test_the_smallest_vocabulary_that_the_message_names_works():

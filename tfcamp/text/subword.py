@@ -33,7 +33,11 @@ _REPLACEMENT = 0xFFFD
 
 
 def train_subwords(
-    texts: Iterable[str], *, vocabulary_size: int = 8000, character_coverage: float = 0.9995
+    texts: Iterable[str],
+    *,
+    vocabulary_size: int = 8000,
+    exact: bool = True,
+    character_coverage: float = 0.9995,
 ) -> bytes:
     """Returns a SentencePiece unigram model of the texts; give it training text only.
 
@@ -44,6 +48,7 @@ def train_subwords(
     Args:
       texts: read once; of both languages, where source and target share the pieces.
       vocabulary_size: the number of ids V: pieces, 256 bytes, padding, unknown, begin and end.
+      exact: whether fewer ids are a mistake, where the texts do not yield so many.
       character_coverage: the share of all characters that pieces are made of; the rarest rest is
         left to bytes.
 
@@ -94,7 +99,7 @@ def train_subwords(
             ) from error
         raise
     size = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).get_piece_size()
-    if size < vocabulary_size:
+    if exact and size < vocabulary_size:
         raise UserError(
             f"--vocabulary-size {vocabulary_size}: these texts yield {size} ids at most; give "
             "that, or more text"

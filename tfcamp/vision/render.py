@@ -37,9 +37,24 @@ _LENGTHS = (0.17, 0.54, 0.22, 0.05, 0.013, 0.007)
 # Height of a digit in pixels: where the scene is put together, and in the finished picture.
 _SCENE_HEIGHT = 40
 _PICTURE_HEIGHT = 28
-# Of clear drawings: the least difference in lightness between digits and ground, of at most 1, the
-# smallest height of the number in pixels, and the most blur as a share of that height.
-_CLEAR_CONTRAST, _CLEAR_HEIGHT, _CLEAR_BLUR = 0.35, 20, 0.04
+
+
+class _Difficulty(NamedTuple):
+    """How hard a drawing may be to read.
+
+    Attributes:
+      contrast: the least difference in lightness between digits and ground; white is 1.
+      height: the least height of the number in the camera's pixels.
+      blur: the most, as a share of that height.
+    """
+
+    contrast: float
+    height: int
+    blur: float
+
+
+_CLEAR = _Difficulty(contrast=0.45, height=24, blur=0.025)
+_HARD = _Difficulty(contrast=0.2, height=12, blur=0.08)
 
 
 class Drawing(NamedTuple):
@@ -68,7 +83,7 @@ def render_number(seed: int, index: int, split: str, *, clear: bool = False) -> 
     Raises:
       ValueError: there is no such split, or seed or index is negative.
     """
-    rng = _generator(seed, index, split)
+    rng, difficulty = _generator(seed, index, split), _CLEAR if clear else _HARD
     number = _draw_number(rng)
     mask, cells = _lay_out(rng, number, split)
     place, size = _camera(rng, mask, cells)
@@ -79,9 +94,9 @@ def render_number(seed: int, index: int, split: str, *, clear: bool = False) -> 
         digits,
         np.concatenate(corners),
         held_out=split == "test",
-        least_contrast=_CLEAR_CONTRAST if clear else 0.2,
+        least_contrast=difficulty.contrast,
     )
-    image, scale = _photograph(rng, scene, clear)
+    image, scale = _photograph(rng, scene, difficulty)
     edges = np.array([bounds_of(points) for points in corners]) * scale
     # Whole pixels that hold the digit.
     begin, end = np.floor(edges[:, :2]), np.ceil(edges[:, 2:])
@@ -217,7 +232,7 @@ def _project(
 
 
 def _photograph(
-    rng: np.random.Generator, scene: npt.NDArray[np.float32], clear: bool
+    rng: np.random.Generator, scene: npt.NDArray[np.float32], difficulty: _Difficulty
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
     """Takes the picture at a street camera's resolution, stores it, and enlarges what is cut out.
 
@@ -226,13 +241,13 @@ def _photograph(
     """
     height, width = scene.shape[:2]
     tall = math.exp(rng.normal(math.log(24), 0.45))
-    tall = float(np.clip(tall, _CLEAR_HEIGHT if clear else 12, 60))
+    tall = float(np.clip(tall, difficulty.height, 60))
     image = Image.fromarray((scene * 255).astype(np.uint8))
     small = image.resize(
         (max(4, round(width * tall / _SCENE_HEIGHT)), max(6, round(height * tall / _SCENE_HEIGHT))),
         Image.Resampling.BILINEAR,
     )
-    blur = float(min(rng.gamma(1.6, 0.026), _CLEAR_BLUR if clear else 0.08) * tall)
+    blur = float(min(rng.gamma(1.6, 0.026), difficulty.blur) * tall)
     small = small.filter(ImageFilter.GaussianBlur(blur))
     noise = rng.normal(0, 255 * rng.uniform(0, 0.03), (small.height, small.width, 3))
     small = Image.fromarray(np.clip(np.asarray(small) + noise, 0, 255).astype(np.uint8))
