@@ -103,6 +103,35 @@ def test_focal_equals_numpy(gamma: float, soft: bool) -> None:
     assert float(loss.weight) == pytest.approx(weights.sum(), rel=1e-6)
 
 
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("scale", [0.1, 5.0, 100.0])
+@pytest.mark.parametrize("num_classes", [2, 5000])
+def test_class_ids_equal_their_distributions(
+    num_classes: int, scale: float, label_smoothing: float
+) -> None:
+    """Ids have a way of their own, which writes down no distributions; its gradient, too."""
+    rng = np.random.default_rng(2)
+    logits = tf.constant(rng.normal(scale=scale, size=(4, 3, num_classes)), tf.float32)
+    labels, weights = rng.integers(0, num_classes, (4, 3)), rng.uniform(0, 2, (4, 3))
+    results = []
+    for labels_as in (labels, np.eye(num_classes)[labels]):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = cross_entropy(
+                labels_as, logits, label_smoothing=label_smoothing, weights=weights
+            ).total
+        results.append((float(loss), tape.gradient(loss, logits)))
+    (ours, our_gradient), (expected, gradient) = results
+    assert ours == pytest.approx(expected, rel=2e-6)
+    np.testing.assert_allclose(our_gradient, gradient, atol=2e-5)
+    exact = np.asarray(logits, np.float64)
+    log_p = exact - exact.max(-1, keepdims=True)
+    log_p -= np.log(np.exp(log_p).sum(-1, keepdims=True))
+    q = (1 - label_smoothing) * np.eye(num_classes)[labels] + label_smoothing / num_classes
+    assert ours == pytest.approx(-(weights[..., None] * q * log_p).sum(), rel=1e-6)
+    np.testing.assert_allclose(our_gradient, weights[..., None] * (np.exp(log_p) - q), atol=1e-6)
+
+
 def test_gamma_zero_is_cross_entropy() -> None:
     labels, logits = [0, 2], [[1.0, -2.0, 0.5], [0.3, 0.2, -1.0]]
     focal = focal_cross_entropy(labels, logits, gamma=0.0)

@@ -44,6 +44,7 @@ def test_what_was_written_is_read(packed) -> None:
     np.testing.assert_allclose(inputs["box"][:, 1], 0.25 + 0.001 * rows, rtol=1e-6)
     assert labels.tolist() == [[3, -3], [10, -10], [0, 0], [3, -3]]
     assert weights.tolist() == [1, 1, 1, 0]
+    assert packed.read(rows, 1)[2].tolist() == [1] * 4
 
 
 def test_opened_again(packed, tmp_path) -> None:

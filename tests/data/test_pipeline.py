@@ -38,6 +38,12 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> PackedExamples:
     return pack(tmp_path_factory.mktemp("packed") / "rows", rows, streams=("word", "char"))
 
 
+def test_rows_count_unless_it_is_said_that_they_only_fill_up(examples) -> None:
+    rows = np.arange(3)
+    assert examples.read(rows, 4)[2].tolist() == [1, 1, 1]
+    assert examples.read(rows, 4, num_real=1)[2].tolist() == [1, 0, 0]
+
+
 def assert_same_batches(ours: Iterable[Any], expected: Iterable[Batch]) -> None:
     for (inputs, *rest), (expected_inputs, *expected_rest) in zip(ours, expected, strict=True):
         assert inputs.keys() == expected_inputs.keys()

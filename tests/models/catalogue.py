@@ -14,10 +14,13 @@ import numpy as np
 from tfcamp.decoding.ctc import decode_greedily
 from tfcamp.decoding.numbers import decode_numbers
 from tfcamp.losses import WeightedSum, cross_entropy, ctc_loss, number_loss
-from tfcamp.models import image_classifier, number_reader, text_classifier, trunks
+from tfcamp.models import image_classifier, number_reader, seq2seq, text_classifier, trunks
+from tfcamp.models import transformer as translation_transformer
 from tfcamp.models.image_blocks import ImageClassifierConfig
 from tfcamp.models.number_reader import NumberReaderConfig
+from tfcamp.models.seq2seq import Seq2SeqConfig
 from tfcamp.models.text_classifier import TextClassifierConfig
+from tfcamp.models.transformer import TransformerConfig
 from tfcamp.vision.digits import numbers_to_labels
 
 
@@ -191,7 +194,75 @@ def reader_entries() -> Mapping[str, Entry]:
     }
 
 
-CATALOGUE: Mapping[str, Entry] = {**text_entries(), **image_entries(), **reader_entries()}
+# Four pairs of texts; each target begins with 2 and is followed by 3, and one source is empty.
+SENTENCES = np.array([[4, 5, 6, 7, 3], [7, 6, 3, 0, 0], [5, 3, 0, 0, 0], [0] * 5], np.int32)
+BEGUN = np.array([[2, 6, 5, 4], [2, 7, 0, 0], [2, 4, 5, 0], [2, 0, 0, 0]], np.int32)
+FOLLOWING = np.array([[6, 5, 4, 3], [7, 3, 0, 0], [4, 5, 3, 0], [3, 0, 0, 0]], np.int32)
+
+
+def token_loss(labels: Any, logits: Any, weights: Any = None) -> WeightedSum:
+    """Padding is a token to foresee, too: this is about learning by heart."""
+    if weights is not None:
+        weights = np.ones(FOLLOWING.shape, np.float32) * weights[:, None]
+    return cross_entropy(labels, logits, weights=weights)
+
+
+def translation_entries() -> Mapping[str, Entry]:
+    """The Transformer and the recurrent models, with each of their choices."""
+
+    def entry(builder: Any, config: Any, *, slow_to_train: bool = True) -> Entry:
+        return Entry(
+            builder=builder,
+            build=lambda: builder(config),
+            inputs={"source": SENTENCES, "target": BEGUN},
+            labels=FOLLOWING,
+            loss=token_loss,
+            learning_rate=0.01,
+            num_steps=150,
+            slow_to_train=slow_to_train,
+        )
+
+    def transformer(**changes: Any) -> Entry:
+        options = {
+            "source_vocabulary": 8,
+            "target_vocabulary": 8,
+            "width": 16,
+            "num_encoder_layers": 1,
+            "num_decoder_layers": 1,
+            "num_heads": 2,
+            "inner_width": 16,
+        }
+        config = TransformerConfig(**{**options, **changes})
+        return entry(translation_transformer.build_transformer, config, slow_to_train=bool(changes))
+
+    def recurrent(**changes: Any) -> Entry:
+        options = {"source_vocabulary": 8, "target_vocabulary": 8, "width": 16}
+        return entry(seq2seq.build_seq2seq, Seq2SeqConfig(**{**options, **changes}))
+
+    return {
+        "translation transformer": transformer(),
+        "translation transformer, post-norm, one vocabulary": transformer(
+            norm="post", tie_embeddings="all", attention_dropout=0.1, inner_dropout=0.1
+        ),
+        "translation transformer, learned positions, nothing tied": transformer(
+            positions="learned", max_length=5, tie_embeddings="none", num_decoder_layers=2
+        ),
+        "seq2seq": recurrent(),
+        "seq2seq with dot attention, two layers of lstm": recurrent(
+            attention="dot", cell="lstm", num_layers=2, tie_embeddings="all"
+        ),
+        "seq2seq without attention, one direction": recurrent(
+            attention="none", bidirectional=False, tie_embeddings="none"
+        ),
+    }
+
+
+CATALOGUE: Mapping[str, Entry] = {
+    **text_entries(),
+    **image_entries(),
+    **reader_entries(),
+    **translation_entries(),
+}
 
 # Public functions named build_... that build nothing of their own, with the reason.
 DISPATCHERS = {

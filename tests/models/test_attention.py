@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from tfcamp.models.attention import AdditiveAttentionPooling, MultiHeadAttention, masked_softmax
+from tfcamp.models.attention import (
+    AdditiveAttentionPooling,
+    MultiHeadAttention,
+    masked_softmax,
+    with_attention,
+)
 
 MASK = np.array([[True, True, True, True], [True, True, False, False]])
 
@@ -69,6 +74,28 @@ def test_multi_head_equals_numpy(per_query: bool) -> None:
                 heads.append(shares @ value[look, h])
             expected = np.concatenate(heads) @ w["output/kernel"] + w["output/bias"]
             np.testing.assert_allclose(attended[b, t], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_reading_once_and_looking_is_one_call() -> None:
+    """And the shares that come with it are where the queries looked."""
+    queries, values = normal(2, 3, 6), normal(2, 4, 6, seed=1)
+    layer = MultiHeadAttention(6, num_heads=2)
+    expected, expected_shares = layer(queries, values, mask=MASK, return_shares=True)
+    attended, shares = layer.attend(queries, *layer.read(values), MASK)
+    np.testing.assert_array_equal(attended, expected)
+    np.testing.assert_array_equal(shares, expected_shares)
+    assert shares.shape == (2, 2, 3, 4)
+    np.testing.assert_allclose(np.sum(shares, -1), 1.0, atol=1e-6)
+    assert not np.any(shares[1, ..., 2:])
+    merged = np.einsum("bhts,bhsd->bthd", shares, layer.read(values)[1]).reshape(2, 3, 6)
+    np.testing.assert_allclose(attended, layer.output_projection(merged), atol=1e-5)
+
+
+def test_a_model_that_attends_to_no_source_has_no_attention() -> None:
+    inputs = keras.Input((3, 4))
+    model = keras.Model(inputs, MultiHeadAttention(4, num_heads=2)(inputs, inputs), name="reader")
+    with pytest.raises(ValueError, match="no layer of model 'reader' attends to a source"):
+        with_attention(model)
 
 
 def test_masked_values_cannot_be_felt() -> None:

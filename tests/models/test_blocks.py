@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfcamp.models.blocks import (
+    ByteDropout,
     Contexts,
     EndStates,
     MaskedMax,
@@ -13,7 +15,7 @@ from tfcamp.models.blocks import (
     encoder_block,
     pool,
 )
-from tfcamp.models.masking import PaddingMask, ZeroPadding
+from tfcamp.models.masking import CausalMask, PaddingMask, ZeroPadding
 
 # Two rows of three steps, the second one step shorter; what stands at padding must not matter.
 STATES = np.array([[[1, 10], [2, 20], [3, 60]], [[-4, -40], [-6, -80], [99, 99]]], np.float32)
@@ -24,6 +26,13 @@ def test_padding_mask() -> None:
     ids = np.array([[7, 1, 8], [9, 0, 0], [0, 0, 0]], np.int32)
     expected = [[True, True, True], [True, False, False], [True, False, False]]
     np.testing.assert_array_equal(PaddingMask()(ids), expected)
+
+
+def test_causal_mask() -> None:
+    """Query before key; the first position is always seen, so no softmax is left with nothing."""
+    looks = CausalMask()(MASK).numpy().astype(int)
+    np.testing.assert_array_equal(looks[0], [[1, 0, 0], [1, 1, 0], [1, 1, 1]])
+    np.testing.assert_array_equal(looks[1], [[1, 0, 0], [1, 1, 0], [1, 1, 0]])
 
 
 def test_zero_padding() -> None:
@@ -44,6 +53,37 @@ def test_token_dropout() -> None:
     assert not np.array_equal(layer(ids, training=True), dropped)
     # The trainer finds the seeds that a checkpoint needs among the layer's variables.
     assert layer.seed_generator.state in layer.variables
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_byte_dropout(dtype: str) -> None:
+    inputs = np.ones((97, 103), np.float32)  # no multiple of the four bytes that are drawn at once
+    layer = ByteDropout(0.3, seed=0, dtype=dtype)
+    np.testing.assert_array_equal(layer(inputs), inputs)
+    dropped = np.asarray(layer(inputs, training=True)).astype(np.float32)
+    # 0.3 is 77 of 256, to the next whole number.
+    kept = float(tf.cast(256 / (256 - 77), dtype))
+    np.testing.assert_array_equal(np.unique(dropped), np.array([0, kept], np.float32))
+    assert np.mean(dropped == 0) == pytest.approx(77 / 256, abs=0.01)
+    for axis in (0, 1):  # no row, no column and no byte of a word is special
+        assert np.mean(dropped == 0, axis=axis).std() == pytest.approx(0.046, abs=0.01)
+    assert not np.array_equal(layer(inputs, training=True), dropped)
+    again = ByteDropout.from_config(layer.get_config())
+    np.testing.assert_array_equal(again(inputs, training=True), dropped)
+
+
+def test_byte_dropout_drops_the_gradient_where_it_drops_the_value() -> None:
+    inputs = tf.Variable(tf.ones([40, 40]))
+    with tf.GradientTape() as tape:
+        outputs = ByteDropout(0.5, seed=0)(inputs, training=True)
+    np.testing.assert_array_equal(tape.gradient(outputs, inputs), outputs)
+
+
+@pytest.mark.parametrize(("rate", "share"), [(0.001, 0.0), (0.999, 255 / 256)])
+def test_byte_dropout_at_the_ends(rate: float, share: float) -> None:
+    dropped = ByteDropout(rate, seed=0)(np.ones((300, 300), np.float32), training=True)
+    assert np.mean(np.asarray(dropped) == 0) == pytest.approx(share, abs=0.002)
+    assert np.isfinite(dropped).all()
 
 
 def test_mean() -> None:

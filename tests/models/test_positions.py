@@ -1,11 +1,13 @@
 """Sinusoidal positions: by hand and against the formula."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tfcamp.models.positions import SinusoidalPositions, sinusoidal_positions
+from tfcamp.models.positions import LearnedPositions, SinusoidalPositions, sinusoidal_positions
 
 
 def test_by_hand() -> None:
@@ -41,3 +43,23 @@ def test_bfloat16_positions_keep_their_angles() -> None:
 def test_odd_width_is_refused() -> None:
     with pytest.raises(ValueError, match="even width, got 3"):
         sinusoidal_positions([0], 3)
+
+
+@pytest.mark.parametrize("make", [SinusoidalPositions, lambda: LearnedPositions(7)])
+def test_parts_of_a_text_get_the_positions_of_the_whole(make: Callable) -> None:
+    inputs = np.random.default_rng(0).normal(size=(2, 7, 4)).astype(np.float32)
+    layer = make()
+    whole = layer(inputs)
+    for first in range(7):
+        part = layer(inputs[:, first : first + 1], first=tf.constant(first))
+        np.testing.assert_allclose(part, whole[:, first : first + 1], atol=1e-6)
+
+
+def test_learned_positions() -> None:
+    layer = LearnedPositions(3)
+    zeros = np.zeros((2, 2, 4), np.float32)
+    layer(zeros)
+    assert layer.table.shape == (3, 4)
+    np.testing.assert_array_equal(layer(zeros), [layer.table[:2].numpy()] * 2)
+    with pytest.raises(ValueError, match="only 3 positions were learned, got 4"):
+        layer(np.zeros((1, 4, 4), np.float32))

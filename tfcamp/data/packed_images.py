@@ -123,5 +123,6 @@ class PackedImages:
                 if file.readinto(images[position].data) != size:
                     raise OSError(f"{self._path} is cut off; delete its folder")
         weights = np.ones(len(rows), np.float32)
-        weights[num_real:] = 0.0
+        if num_real is not None:
+            weights[num_real:] = 0.0
         return {"image": images, "box": self.boxes[rows]}, self.labels[rows], weights

@@ -102,6 +102,7 @@ class PackedExamples:
                 file.seek(int(self._starts[row]) * row_bytes)
                 file.readinto(ids[position, :size].data)
         weights = np.ones(len(rows), np.float32)
-        weights[num_real:] = 0.0
+        if num_real is not None:
+            weights[num_real:] = 0.0
         inputs = {name: ids[:, :, index] for index, name in enumerate(self.streams)}
         return inputs, self.labels[rows], weights

@@ -1,19 +1,22 @@
 """The plan of each epoch over rows that lie ready, and the batches that a loop reads.
 
 There is one order of stages, for every project: rows are shuffled, then put into length buckets,
-then cut into batches, and the batches are shuffled. The plan of an epoch is computed from the
-seed and the number of the epoch alone, so the position in the data is nothing but the number of
-steps taken: a run that goes on at step 12,345 reads exactly the batches it would have read.
+then cut into batches, and the batches are shuffled (`tfcamp.data.plans`). The plan of an epoch is
+computed from the seed and the number of the epoch alone, so the position in the data is nothing but
+the number of steps taken: a run that goes on at step 12,345 reads exactly the batches it would have
+read.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
+
+from tfcamp.data.plans import Bound, TokenBudget, assign_buckets, full_batch_sizes, plan_epoch
 
 # All rows on one device.
 ONE_PIPELINE = tf.distribute.InputContext()
@@ -27,61 +30,39 @@ class Examples(Protocol):
     """Rows that lie ready to be read by their number.
 
     Attributes:
-      lengths: int[N], tokens of each row; all 1 for rows of one shape, such as images.
+      lengths: int[N], tokens of each row; all 1 for rows of one shape, such as images. int[N, 2]
+        for pairs, whose ``length`` is then a pair as well.
     """
 
     lengths: np.ndarray
 
-    def read(self, rows: np.ndarray, length: int, num_real: int | None = None) -> Batch:
+    def read(self, rows: np.ndarray, length: Any, num_real: int | None = None) -> Batch:
         """Reads rows as one batch; those after the first ``num_real`` have weight 0."""
         ...
 
-    def signature(self, num_rows: int | None, length: int | None) -> tuple:
+    def signature(self, num_rows: int | None, length: Any) -> tuple:
         """Returns the tf.TensorSpecs of what :meth:`read` returns; None for what may vary."""
         ...
 
 
-def plan_epoch(
-    lengths: np.ndarray,
-    batch_size: int,
-    *,
-    seed: int | None,
-    epoch: int = 0,
-    bucket_lengths: Sequence[int] = (),
-    only_full: bool = False,
-) -> list[np.ndarray]:
-    """Decides which rows form which batch.
+class Padding(NamedTuple):
+    """How much of an epoch's batches is padding.
 
-    Args:
-      lengths: int[N] tokens of each row.
-      batch_size: rows of a batch; the last batch of each bucket may be smaller.
-      seed: seed of the shuffling; None keeps the order of the file.
-      epoch: the number of the epoch, which changes the order.
-      bucket_lengths: ascending upper bounds; rows of the same bucket share batches, so that little
-        padding is computed. Empty for no buckets.
-      only_full: leave out the batches that would be smaller; other rows in each epoch.
-
-    Returns:
-      the row numbers int64[<= batch_size] of each batch; each row once, but for those left out.
-      Their count is the same in every epoch.
-
-    >>> [rows.tolist() for rows in plan_epoch(np.array([3, 9, 2, 8, 1]), 2, seed=None,
-    ...                                       bucket_lengths=[4])]
-    [[0, 2], [4], [1, 3]]
+    Attributes:
+      num_tokens: tokens that are read.
+      num_positions: rows of each batch, those that only fill it up too, times its length or times
+        the sum of both lengths of pairs, added up.
+      num_shapes: how many different shapes the batches have.
     """
-    rows = np.arange(len(lengths))
-    random = None if seed is None else np.random.default_rng([seed, epoch])
-    if random is not None:
-        rows = random.permutation(rows)
-    buckets = np.searchsorted(np.asarray(bucket_lengths), lengths[rows])
-    batches = []
-    for bucket in np.unique(buckets):
-        members = rows[buckets == bucket]
-        end = len(members) - (len(members) % batch_size if only_full else 0)
-        batches += [members[i : i + batch_size] for i in range(0, end, batch_size)]
-    if random is not None:
-        batches = [batches[index] for index in random.permutation(len(batches))]
-    return batches
+
+    num_tokens: int
+    num_positions: int
+    num_shapes: int
+
+    @property
+    def token_share(self) -> float:
+        """The share of the positions that are tokens."""
+        return self.num_tokens / max(1, self.num_positions)
 
 
 @dataclass(frozen=True)
@@ -90,12 +71,13 @@ class BatchStream:
 
     Attributes:
       examples: the rows.
-      batch_size: rows of a batch.
+      batch_size: rows of a batch, or a token budget.
       seed: seed of the shuffling; None keeps the order of the file.
-      max_length: T of the longest batch.
-      bucket_lengths: see :func:`plan_epoch`; each below max_length.
-      static_shapes: pad every batch to batch_size rows and to the upper bound of its bucket, so
-        that a compiled step sees few shapes (TPU: one for each bucket).
+      max_length: T of the longest batch; of pairs S and T.
+      bucket_lengths: see :func:`plan_epoch`; each below max_length, the bound of a last bucket.
+        For a token budget :func:`tfcamp.data.plans.choose_buckets` finds good ones.
+      static_shapes: pad every batch to the rows of a full one and to the upper bound of its bucket,
+        so that a compiled step sees few shapes (TPU: one for each bucket).
       only_full: see :func:`plan_epoch`. Rows that only fill up a batch weigh nothing in the loss,
         but batch normalisation counts them: a model that has it trains on full batches.
       transform: changes each batch of :meth:`dataset` after it was read, in parallel with other
@@ -104,10 +86,10 @@ class BatchStream:
     """
 
     examples: Examples
-    batch_size: int
+    batch_size: int | TokenBudget
     seed: int | None
-    max_length: int
-    bucket_lengths: tuple[int, ...] = ()
+    max_length: Bound
+    bucket_lengths: tuple[Bound, ...] = ()
     static_shapes: bool = False
     only_full: bool = False
     transform: Transform | None = None
@@ -130,6 +112,17 @@ class BatchStream:
     def rows(self, epoch: int = 0) -> np.ndarray:
         """Returns the row numbers int64[N] in the order in which an epoch reads them."""
         return np.concatenate(self._plan(epoch) or [np.zeros(0, np.int64)])
+
+    def padding(self, epoch: int = 0) -> Padding:
+        """Counts the tokens and the padding in an epoch's batches, on one device."""
+        num_tokens = num_positions = 0
+        shapes = set()
+        for rows in self._plan(epoch):
+            shape = self._shape(rows)
+            shapes.add(shape)
+            num_tokens += int(np.minimum(self.examples.lengths[rows], self.max_length).sum())
+            num_positions += shape.num_rows * int(np.sum(shape.length))
+        return Padding(num_tokens, num_positions, len(shapes))
 
     def batches(
         self,
@@ -155,13 +148,13 @@ class BatchStream:
         epoch, start = divmod(start_step, max(1, self.steps_per_epoch))
         while num_epochs is None or epoch < num_epochs:
             for rows in self._plan(epoch)[start:]:
-                length = self._length(rows)
-                size = self._shard_size(len(rows), num_shards, row_multiple)
+                shape = self._shape(rows)
+                size = _shard_size(shape.num_rows, num_shards, row_multiple)
                 for shard in shards:
                     own = rows[shard * size : (shard + 1) * size]
                     # A row of nothing but padding would be a special case for many a layer.
                     copies = np.repeat(rows[:1], size - len(own))
-                    yield self.examples.read(np.concatenate([own, copies]), length, len(own))
+                    yield self.examples.read(np.concatenate([own, copies]), shape.length, len(own))
             epoch, start = epoch + 1, 0
 
     def dataset(
@@ -182,15 +175,16 @@ class BatchStream:
           row_multiple: the rows of a shard are filled up to a multiple of this.
 
         Returns:
-          elements are the Keras triple (inputs, labels, weights): for text int32[B, T] for each
-          stream, int32[B] and float32[B].
+          elements are the Keras triple (inputs, labels, weights), as the examples' ``read`` returns
+          it.
         """
         num_shards = context.num_replicas_in_sync
         per_pipeline = num_shards // context.num_input_pipelines
         first = context.input_pipeline_id * per_pipeline
-        size = self._shard_size(self.batch_size, num_shards, row_multiple)
-        rows = size if self.static_shapes else None
-        length = self.max_length if self.static_shapes and not self.bucket_lengths else None
+        length = self.max_length if self.has_one_shape else None
+        rows = None
+        if self.static_shapes and len(set(self._full_sizes)) == 1:
+            rows = _shard_size(self._full_sizes[0], num_shards, row_multiple)
         stream = tf.data.Dataset.from_generator(
             lambda: self.batches(
                 start_step,
@@ -221,24 +215,42 @@ class BatchStream:
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         return plan_epoch(
-            self.examples.lengths,
+            # Longer rows are cut, so the last bucket holds them all.
+            np.minimum(self.examples.lengths, self.max_length),
             self.batch_size,
             seed=self.seed,
             epoch=epoch,
-            bucket_lengths=self.bucket_lengths,
+            bucket_lengths=self._bounds,
             only_full=self.only_full,
         )
 
-    def _length(self, rows: np.ndarray) -> int:
-        """Returns T of a batch: of all its shards, whose rows one device would pad alike."""
-        longest = min(self.max_length, max(1, int(self.examples.lengths[rows].max())))
-        if not self.static_shapes:
-            return longest
-        fitting = [bound for bound in self.bucket_lengths if longest <= bound]
-        return min([*fitting, self.max_length])
+    @property
+    def _bounds(self) -> tuple[Bound, ...]:
+        """The upper bound of each bucket."""
+        return (*self.bucket_lengths, self.max_length)
 
-    def _shard_size(self, num_rows: int, num_shards: int, row_multiple: int) -> int:
+    @property
+    def _full_sizes(self) -> list[int]:
+        """The rows of a full batch of each bucket."""
+        return full_batch_sizes(self.batch_size, self._bounds)
+
+    def _shape(self, rows: np.ndarray) -> "_Shape":
+        """Returns the shape of a batch: of all its shards, whose rows one device pads alike."""
+        longest = np.maximum(1, self.examples.lengths[rows].max(axis=0))
+        longest = np.minimum(self.max_length, longest)
         if self.static_shapes:
-            num_rows = self.batch_size
-        parts = math.ceil(num_rows / (num_shards * row_multiple))
-        return parts * row_multiple
+            (bucket,) = assign_buckets(longest[np.newaxis], self._bounds)
+            return _Shape(self._full_sizes[bucket], self._bounds[bucket])
+        length = longest.tolist()
+        return _Shape(len(rows), tuple(length) if isinstance(length, list) else length)
+
+
+class _Shape(NamedTuple):
+    """The rows and the length, or lengths, of a batch."""
+
+    num_rows: int
+    length: Bound
+
+
+def _shard_size(num_rows: int, num_shards: int, row_multiple: int) -> int:
+    return math.ceil(num_rows / (num_shards * row_multiple)) * row_multiple

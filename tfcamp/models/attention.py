@@ -97,7 +97,14 @@ class MultiHeadAttention(ExplicitMaskLayer):
         self.value.build(values_shape)
         self.output_projection.build((*queries_shape[:-1], self.width))
 
-    def call(self, queries: Any, values: Any, mask: Any = None, training: bool = False) -> Any:
+    def call(
+        self,
+        queries: Any,
+        values: Any,
+        mask: Any = None,
+        training: bool = False,
+        return_shares: bool = False,
+    ) -> Any:
         """Lets each query look at the values.
 
         Args:
@@ -106,22 +113,41 @@ class MultiHeadAttention(ExplicitMaskLayer):
           mask: bool[B, S], or bool[B, T, S] where it depends on the query; True where a query may
             look. None: everywhere.
           training: whether shares are dropped.
+          return_shares: whether to return where each query looked, too.
 
         Returns:
-          float[B, T, width].
+          float[B, T, width]; with return_shares, also float32[B, heads, T, S], which sum to one
+          over S: what they were before the dropout.
+        """
+        keys, values = self.read(values)
+        attended, shares = self.attend(queries, keys, values, mask, training=training)
+        return (attended, shares) if return_shares else attended
+
+    def read(self, values: Any) -> tuple[Any, Any]:
+        """Returns keys and values, float[B, heads, S, d] each, of float[B, S, E].
+
+        With `attend`, this is `call` in two parts: what is read once can be looked at many times.
+        """
+        return self._split_heads(self.key(values)), self._split_heads(self.value(values))
+
+    def attend(
+        self, queries: Any, keys: Any, values: Any, mask: Any = None, *, training: bool = False
+    ) -> tuple[Any, Any]:
+        """Lets each query look at keys and values that `read` returned; see `call`.
+
+        Returns:
+          float[B, T, width] and float32[B, heads, T, S].
         """
         query = self._split_heads(self.query(queries))
-        key = self._split_heads(self.key(values))
-        value = self._split_heads(self.value(values))
-        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
-        scores = scores / (self.width // self.num_heads) ** 0.5
+        scores = tf.matmul(query, keys, transpose_b=True) / (self.width // self.num_heads) ** 0.5
         if mask is not None:
             mask = mask[:, None, None, :] if len(mask.shape) == 2 else mask[:, None, :, :]
-        shares = ops.cast(masked_softmax(scores, mask), value.dtype)
-        heads = ops.matmul(self.share_dropout(shares, training=training), value)
-        merged = ops.transpose(heads, (0, 2, 1, 3))
+        shares = masked_softmax(scores, mask)
+        seen = self.share_dropout(ops.cast(shares, values.dtype), training=training)
+        merged = ops.transpose(ops.matmul(seen, values), (0, 2, 1, 3))
         length = ops.shape(merged)[1]
-        return self.output_projection(ops.reshape(merged, (-1, length, self.width)))
+        attended = self.output_projection(ops.reshape(merged, (-1, length, self.width)))
+        return attended, shares
 
     def _split_heads(self, x: Any) -> Any:
         """Turns [B, T, width] into [B, heads, T, width / heads]."""
@@ -137,3 +163,27 @@ class MultiHeadAttention(ExplicitMaskLayer):
             "num_heads": self.num_heads,
             "dropout": self.dropout,
         }
+
+
+def with_attention(model: keras.Model) -> keras.Model:
+    """Returns a model that also says where a translation model looked in the source.
+
+    Args:
+      model: with layers that attend to a source: their class says ``attends_to_source = True``, and
+        their second output is float32[B, heads, T, S].
+
+    Returns:
+      A functional model with the same inputs and the same layers, whose output is
+      ``{"logits": ..., "attention": float32[B, layers, heads, T, S]}``; summed over S, attention
+      is one. Row t is where the model looked for the token whose logits stand at t.
+
+    Raises:
+      ValueError: no layer attends to a source.
+    """
+    attention = [
+        layer.output[1] for layer in model.layers if getattr(layer, "attends_to_source", False)
+    ]
+    if not attention:
+        raise ValueError(f"no layer of model {model.name!r} attends to a source")
+    outputs = {"logits": model.output, "attention": ops.stack(attention, axis=1)}
+    return keras.Model(model.input, outputs, name=f"{model.name}_with_attention")

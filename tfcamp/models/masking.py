@@ -45,3 +45,19 @@ class ZeroPadding(ExplicitMaskLayer):
     def call(self, inputs: Any, mask: Any) -> Any:
         """Returns float[B, T, D] of float[B, T, D] and bool[B, T]."""
         return inputs * ops.cast(mask, inputs.dtype)[:, :, None]
+
+
+@keras.saving.register_keras_serializable(package="tfcamp")
+class CausalMask(keras.layers.Layer):
+    """Says where each position may look: at itself and at real ones before it.
+
+    >>> print(CausalMask()(keras.ops.array([[True, True, False]])).numpy())
+    [[[ True False False]
+      [ True  True False]
+      [ True  True False]]]
+    """
+
+    def call(self, mask: Any) -> Any:
+        """Returns bool[B, T, T], query before key, of the padding mask bool[B, T]."""
+        positions = ops.arange(ops.shape(mask)[1])
+        return ops.logical_and(positions[None, :] <= positions[:, None], mask[:, None, :])

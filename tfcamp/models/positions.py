@@ -38,11 +38,46 @@ def sinusoidal_positions(positions: Any, width: int) -> Any:
 
 @keras.saving.register_keras_serializable(package="tfcamp")
 class SinusoidalPositions(keras.layers.Layer):
-    """Adds `sinusoidal_positions` to float[B, T, D], counting from 0."""
+    """Adds `sinusoidal_positions` to float[B, T, D]."""
 
-    def call(self, inputs: Any) -> Any:
-        """Returns float[B, T, D]."""
+    def call(self, inputs: Any, first: Any = 0) -> Any:
+        """Returns float[B, T, D]; ``first``, int32[], is the position of the first vector."""
         length, width = ops.shape(inputs)[1], inputs.shape[-1]
         # Angles of a hundred radians have no digits left in bfloat16: cast only the result.
-        positions = sinusoidal_positions(ops.arange(length), width)
+        positions = sinusoidal_positions(ops.arange(length) + first, width)
         return inputs + ops.cast(positions, inputs.dtype)
+
+
+@keras.saving.register_keras_serializable(package="tfcamp")
+class LearnedPositions(keras.layers.Layer):
+    """Adds a learned vector to each position of float[B, T, D] (Gehring et al., 2017, sec. 3.1)."""
+
+    def __init__(self, max_length: int, **kwargs: Any):
+        """Takes the number of positions that have a vector."""
+        super().__init__(**kwargs)
+        self.max_length = max_length
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the table float32[max_length, D]."""
+        self.table = self.add_weight(
+            shape=(self.max_length, input_shape[-1]),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+            name="table",
+        )
+
+    def call(self, inputs: Any, first: Any = 0) -> Any:
+        """Returns float[B, T, D]; ``first``, int32[], is the position of the first vector.
+
+        Raises:
+          ValueError: T is larger than max_length; where T is not known before, the addition fails.
+        """
+        length = inputs.shape[1]
+        if length is not None and length > self.max_length:
+            raise ValueError(f"only {self.max_length} positions were learned, got {length}")
+        # A slice that starts at a tensor has no static length, which XLA needs.
+        positions = ops.arange(ops.shape(inputs)[1]) + first
+        return inputs + ops.cast(ops.take(self.table, positions, axis=0), inputs.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "max_length": self.max_length}

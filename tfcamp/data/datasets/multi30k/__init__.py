@@ -1,0 +1,1 @@
+"""multi30k dataset."""

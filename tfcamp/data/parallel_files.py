@@ -1,0 +1,264 @@
+r"""Sentence pairs in files, streamed: two files of lines, or one file of two columns.
+
+| file | a row | languages |
+|---|---|---|
+| ``NAME.en`` and ``NAME.zh`` | line n of one translates line n of the other | the suffixes |
+| ``NAME.tsv`` | ``source<TAB>target``; no quoting, a ``"`` is text | a header, or the order |
+
+Each may be compressed (``.gz``). A header names languages by their codes (``en``, ``zh``) or in
+English, or the columns ``source`` and ``target``; its other columns are passed over. Without a
+header the first two columns are the pair, and what stands to their right, an attribution say, is
+passed over; every line has as many columns as the first one. Files are UTF-8, with or without a
+byte order mark, with LF or CRLF. Lines of parallel files may be empty, for they are counted; empty
+lines of a .tsv file are passed over.
+"""
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from tfcamp.data.languages import language_code
+from tfcamp.data.parallel_splits import ParallelRow
+from tfcamp.data.text_files import read_lines
+from tfcamp.errors import UserError
+
+TAB_SUFFIX = ".tsv"
+UNNAMED_COLUMNS = ("source", "target")
+
+
+class PairFileName(NamedTuple):
+    """What a file name says: ``train.en.gz`` is the English side of ``train``.
+
+    Attributes:
+      stem: the name without suffixes.
+      language: code of its language; None for a file that holds both.
+    """
+
+    stem: str
+    language: str | None
+
+    @classmethod
+    def of(cls, path: Path) -> "PairFileName | None":
+        """Returns what the name says, or None where it does not name sentence pairs.
+
+        >>> PairFileName.of(Path("train.zh.gz"))
+        PairFileName(stem='train', language='zh')
+        >>> PairFileName.of(Path("train.tsv")), PairFileName.of(Path("LICENSE"))
+        (PairFileName(stem='train', language=None), None)
+        """
+        stem, dot, suffix = path.name.removesuffix(".gz").rpartition(".")
+        language = language_code(suffix)
+        if not stem or not (language or dot + suffix == TAB_SUFFIX):
+            return None
+        return cls(stem, language)
+
+
+class TabColumns(NamedTuple):
+    """How the columns of a tab-separated file are used.
+
+    Attributes:
+      width: columns of each line.
+      has_header: whether the first line names them.
+      places: the column of each language; of "source" and "target" where languages are not named.
+    """
+
+    width: int
+    has_header: bool
+    places: dict[str, int]
+
+    @classmethod
+    def of(cls, path: Path) -> "TabColumns":
+        """Looks at the first line of a file.
+
+        Raises:
+          UserError: the file cannot be read, is empty, or has one column.
+        """
+        first = next((line for line in _read_plain_or_gzip(path) if line), None)
+        if first is None:
+            raise UserError(f'{path}: has no rows; expected "source<TAB>target" on each line')
+        fields = [field.strip() for field in first.split("\t")]
+        codes = [language_code(field) for field in fields]
+        languages = {code: place for place, code in enumerate(codes) if code is not None}
+        if len(languages) > 2:
+            languages.pop("id", None)  # numbers of rows, more often than Indonesian
+        if len(languages) > 1:
+            return cls(len(fields), True, languages)
+        names = [field.lower() for field in fields]
+        if set(UNNAMED_COLUMNS) <= set(names):
+            places = {name: names.index(name) for name in UNNAMED_COLUMNS}
+            return cls(len(fields), True, places)
+        if len(fields) == 1:
+            hint = "; is the file comma-separated? convert it" if "," in first else ""
+            raise UserError(f'{path}:1: expected "source<TAB>target", got 1 column{hint}')
+        return cls(len(fields), False, dict(zip(UNNAMED_COLUMNS, (0, 1), strict=True)))
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """The files of one split: one of two columns, or one of lines for each language.
+
+    Attributes:
+      paths: path of each language's file; of the language None where one file holds both.
+    """
+
+    paths: Mapping[str | None, Path]
+
+    def languages(self) -> tuple[str, ...] | None:
+        """Returns the languages that are there, None where neither suffix nor header names them.
+
+        Raises:
+          UserError: a tab-separated file cannot be read.
+        """
+        if None not in self.paths:
+            return tuple(sorted(str(language) for language in self.paths))
+        languages = tuple(TabColumns.of(self.paths[None]).places)
+        return None if languages == UNNAMED_COLUMNS else languages
+
+    def open(self, direction: tuple[str, str], unnamed: Sequence[str]) -> "OpenedFiles":
+        """Prepares to read the pairs of two languages.
+
+        Args:
+          direction: the languages of source and target.
+          unnamed: languages of the two columns of a file that does not name them.
+
+        Raises:
+          UserError: a file cannot be read, or a language is not there.
+        """
+        source, target = direction
+        if None in self.paths:
+            path = self.paths[None]
+            columns = TabColumns.of(path)
+            places = columns.places
+            if tuple(places) == UNNAMED_COLUMNS:
+                if len(unnamed) != 2:
+                    raise UserError(f"{path}:1: expected a header that names two languages")
+                places = dict(zip(unnamed, places.values(), strict=True))
+            for language in direction:
+                if language not in places:
+                    raise UserError(
+                        f"{path}:1: has {', '.join(places)}, but no column {language!r}"
+                    )
+            read = partial(read_tab_pairs, path, columns, places[source], places[target])
+            return OpenedFiles(str(path), (path,), read)
+        for language in direction:
+            if language not in self.paths:
+                path = next(iter(self.paths.values()))
+                raise UserError(f"{path}: has no file in {language!r} beside it")
+        paths = tuple(self.paths[language] for language in sorted(direction))
+        read = partial(read_parallel_lines, self.paths[source], self.paths[target])
+        return OpenedFiles(f"{paths[0]} and {paths[1].name}", paths, read)
+
+
+class OpenedFiles(NamedTuple):
+    """The pairs of one split in one direction.
+
+    Attributes:
+      origin: the files' names, for messages.
+      paths: the files, in an order that does not depend on the direction.
+      read: opens them and yields the pairs.
+    """
+
+    origin: str
+    paths: tuple[Path, ...]
+    read: Callable[[], Iterator[ParallelRow]]
+
+
+def find_pair_files(folder: Path) -> dict[str, PairFiles]:
+    """Returns the files of a folder that hold sentence pairs, by their stems.
+
+    Raises:
+      UserError: there are two files of one language, or both kinds of files, for one stem.
+    """
+    found: dict[str, dict[str | None, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        name = PairFileName.of(path) if path.is_file() else None
+        if name is None:
+            continue
+        files = found.setdefault(name.stem, {})
+        # A file of both languages stands for each of them.
+        clashing = [name.language, None] if name.language else list(files)
+        same = next((files[language] for language in clashing if language in files), None)
+        if same is not None:
+            raise UserError(
+                f"{folder}: has {same.name} and {path.name}, which mean the same; expected one of "
+                "them"
+            )
+        files[name.language] = path
+    return {stem: PairFiles(files) for stem, files in found.items()}
+
+
+def read_tab_pairs(
+    path: Path, columns: TabColumns, source: int, target: int
+) -> Iterator[ParallelRow]:
+    """Yields the pairs of a tab-separated file.
+
+    Args:
+      path: the file.
+      columns: what :meth:`TabColumns.of` says of it.
+      source: the column of the source sentence.
+      target: the column of its translation.
+
+    Raises:
+      UserError: the file cannot be read, or a line has another number of columns (file:line).
+    """
+    header_is_next = columns.has_header
+    for number, line in enumerate(_read_plain_or_gzip(path), start=1):
+        if not line:
+            continue
+        if header_is_next:
+            header_is_next = False
+            continue
+        fields = line.split("\t")
+        if len(fields) != columns.width:
+            origin = "the header" if columns.has_header else "the first line"
+            raise UserError(
+                f"{path}:{number}: expected {columns.width} columns as in {origin}, got "
+                f"{len(fields)}; a sentence cannot hold a tab here"
+            )
+        yield ParallelRow(fields[source], fields[target])
+
+
+def read_parallel_lines(source: Path, target: Path) -> Iterator[ParallelRow]:
+    """Yields the pairs of two files of lines; empty lines are lines.
+
+    Raises:
+      UserError: a file cannot be read, or one has fewer lines than the other.
+    """
+    lines = zip_longest(_read_plain_or_gzip(source), _read_plain_or_gzip(target))
+    for number, (source_line, target_line) in enumerate(lines, start=1):
+        if source_line is None or target_line is None:
+            longer, shorter = (target, source) if source_line is None else (source, target)
+            num_lines = number + sum(1 for _ in lines)
+            raise UserError(
+                f"{longer}:{number}: has no counterpart: {shorter} has {number - 1:,} lines, "
+                f"{longer.name} {num_lines:,}; line n of one must translate line n of the other"
+            )
+        yield ParallelRow(source_line, target_line)
+
+
+def _read_plain_or_gzip(path: Path) -> Iterator[str]:
+    """Yields the lines of a file, as :func:`read_lines` does, also of a compressed one."""
+    if path.suffix != ".gz":
+        yield from read_lines(path)
+        return
+    number = 0
+    try:
+        with gzip.open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                decoded = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield decoded.removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}:{number}: not UTF-8; if it is gb18030, convert it: zcat {path.name} | "
+            f"iconv -f gb18030 -t utf-8 | gzip > new.{path.name}"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"{path}: cannot be read: {reason}; is it whole, and a gzip file?"
+        ) from error
