@@ -13,7 +13,8 @@ import pytest
 
 from projects.news.train import main
 from projects.street_view import train as street_train
-from tests.projects import street
+from projects.translation import train as translation_train
+from tests.projects import street, translation
 from tests.projects.tiny import tiny_config
 from tfcamp.cli import run_project
 
@@ -81,6 +82,22 @@ def street_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     printed = io.StringIO()
     with street.few_drawings(), contextlib.redirect_stdout(printed):
         street_train.main(street.tiny_config(folder))
+    return FinishedRun(folder, printed.getvalue())
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a few English and Chinese sentences."""
+    return translation.write_pairs(tmp_path_factory.mktemp("data") / "pairs")
+
+
+@pytest.fixture(scope="session")
+def translation_run(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A Transformer on a few sentences."""
+    folder = tmp_path_factory.mktemp("translation") / "run"
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        translation_train.main(translation.tiny_config(folder, pairs))
     return FinishedRun(folder, printed.getvalue())
 
 
