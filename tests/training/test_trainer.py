@@ -319,6 +319,15 @@ def test_a_signal_during_the_evaluation_waits_for_its_end(stream, tmp_path):
     assert trainer.checkpoints.steps() == [STEPS_PER_EPOCH]
 
 
+@pytest.fixture
+def heeded_interrupt():
+    """Ctrl-C as in a terminal: a job that a shell began in the background would ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_interrupt")
 def test_a_signal_during_the_last_evaluation_arrives_late(stream, tmp_path):
     """The owner stops early after it: the loop has no call left to heed it in."""
     trainer = make_trainer(tmp_path)

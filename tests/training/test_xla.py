@@ -1,5 +1,6 @@
 """Ready for a TPU: every builder's steps compile for fixed shapes, and what would not is named."""
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
@@ -13,10 +14,13 @@ import tensorflow as tf
 import tfcamp.decoding
 from tests.models.catalogue import CATALOGUE, Entry
 from tests.training.tiny import NUM_CLASSES, VOCABULARY
+from tfcamp.decoding import greedy
+from tfcamp.decoding.beam import decode_by_beam
 from tfcamp.decoding.ctc import decode_by_beam_search, decode_greedily
 from tfcamp.decoding.numbers import decode_numbers
 from tfcamp.decoding.single_digits import decode_single_digits
 from tfcamp.losses import WeightedSum, cross_entropy
+from tfcamp.models.steps import steps_of
 from tfcamp.training.optimizers import RowSparseAdam
 from tfcamp.training.step import StepOptions, build_train_step
 from tfcamp.training.xla import Obstacle, find_xla_obstacles
@@ -259,6 +263,9 @@ DECODERS: dict[Callable, Any] = {
     },
     decode_single_digits: tf.TensorSpec([3, 10], tf.float32),
 }
+# What writes a text, token by token, with the options that it needs.
+TRANSLATORS = [name for name, entry in CATALOGUE.items() if "source" in entry.inputs]
+WRITERS: dict[Callable, Any] = {greedy.decode_greedily: {}, decode_by_beam: {"beam_size": 2}}
 
 
 def test_every_decoder_compiles() -> None:
@@ -268,6 +275,15 @@ def test_every_decoder_compiles() -> None:
         for name, function in vars(importlib.import_module(f"tfcamp.decoding.{info.name}")).items()
         if name.startswith("decode_")
     }
-    assert found == set(DECODERS), "give each an entry in DECODERS"
+    assert found == {*DECODERS, *WRITERS}, "give each an entry in DECODERS or WRITERS"
     for decode, logits in DECODERS.items():
         assert find_xla_obstacles(decode, logits) == [], decode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decode", WRITERS, ids=lambda decode: decode.__name__)
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_every_translator_writes_under_xla(name: str, decode: Callable) -> None:
+    steps = steps_of(CATALOGUE[name].build())
+    write = functools.partial(decode, steps, max_length=4, **WRITERS[decode])
+    assert find_xla_obstacles(write, tf.TensorSpec([2, 5], tf.int32)) == []
