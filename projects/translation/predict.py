@@ -44,7 +44,8 @@ class PredictConfig:
     nbest: Annotated[int, tyro.conf.arg(metavar="{1..8}")] = 1
     """How many translations to print of each sentence; more than one takes a beam of 8."""
     attention: Path | None = None
-    """Draws where the model looked when it translated the first sentence: out.png."""
+    """Draws where the model looked when it translated the first sentence: out.png, beside it
+    out.svg."""
     json: bool = False
     """Print one JSON object a line."""
 
@@ -58,6 +59,8 @@ class PredictConfig:
             raise UserError(f"--nbest {self.nbest}: expected 1 to 8")
         if self.sentences and self.file:
             raise UserError("--file: expected sentences or a file of them, not both")
+        if self.attention is not None and self.attention.suffix not in (".png", ".svg"):
+            raise UserError(f"--attention {self.attention}: expected a name that ends in .png")
 
 
 def main(config: PredictConfig) -> None:
@@ -65,17 +68,17 @@ def main(config: PredictConfig) -> None:
     model = load_translation_model(config.saved_model)
     first = None
     for batch in batched(find_sentences(config), SENTENCES_PER_BATCH):
-        first = first or batch[0]
+        first = batch[0] if first is None else first
         warn_of_cuts(model, batch)
         for sentence, found in zip(batch, translate(model, config, batch), strict=True):
             if config.json:
                 print(json.dumps({"text": sentence, "translations": found}, ensure_ascii=False))
             elif config.nbest == 1:
-                print(found[0]["translation"])
+                print(on_one_line(found[0]["translation"]))
             else:
                 print(sentence)
                 for answer in found:
-                    print(f"{answer['score']:>9.3f}  {answer['translation']}")
+                    print(f"{answer['score']:>9.3f}  {on_one_line(answer['translation'])}")
         sys.stdout.flush()
     if config.attention is not None and first is not None:
         draw_attention(model, first, config.attention)
@@ -93,20 +96,31 @@ def translate(model: ServedTranslator, config: PredictConfig, sentences: list[st
     ]
 
 
+def on_one_line(translation: str) -> str:
+    """Returns a translation without the line breaks that a model may spell in bytes."""
+    return " ".join(translation.splitlines())
+
+
 def find_sentences(config: PredictConfig) -> Iterator[str]:
     """Yields the sentences of the options, of the file, or of standard input.
+
+    Bytes that are no UTF-8 are replaced, in a pipe and where the shell passes them on: one line
+    must not end a long job.
 
     Raises:
       UserError: the file cannot be read, or there is nothing to translate.
     """
     if config.sentences:
-        yield from config.sentences
+        for sentence in config.sentences:
+            yield sentence.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     elif config.file is not None:
         yield from read_lines(config.file)
     elif sys.stdin.isatty():
         raise UserError("expected a sentence, --file FILE, or lines through a pipe")
     else:
-        yield from (line.rstrip("\r\n") for line in sys.stdin)
+        for number, line in enumerate(sys.stdin.buffer):
+            text = line.decode("utf-8" if number else "utf-8-sig", "replace")
+            yield text.removesuffix("\n").removesuffix("\r")
 
 
 def warn_of_cuts(model: ServedTranslator, sentences: Iterable[str]) -> None:
@@ -132,7 +146,8 @@ def draw_attention(model: ServedTranslator, sentence: str, path: Path) -> None:
     if maps is None:
         raise UserError("--attention: this model has none (--model seq2seq --attention none)")
     figure = attention_map(*maps[0])
-    save_figure(figure, path.parent, path.stem)
+    if note := save_figure(figure, path.parent, path.stem).note:
+        print(f"note: {note}", file=sys.stderr)
 
 
 if __name__ == "__main__":

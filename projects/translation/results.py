@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from projects.translation.config import TranslationConfig
 from projects.translation.data import TranslationData
 from projects.translation.evaluate import Evaluation
+from projects.translation.predict import on_one_line
 from tfcamp.export.translation_model import ServedTranslator
 from tfcamp.figures import (
     Section,
@@ -102,7 +103,7 @@ def write_results(
         environment=describe_environment(),
     )
     for name, evaluation in evaluations.items():
-        text = "".join(f"{hypothesis}\n" for hypothesis in evaluation.hypotheses)
+        text = "".join(f"{on_one_line(text)}\n" for text in evaluation.hypotheses)
         target = run.folder / f"translations.{name}.{dataset.target_language}"
         target.write_text(text, "utf-8")
     run.finish(metrics)

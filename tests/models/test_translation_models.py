@@ -233,9 +233,8 @@ def test_neighbours_share_a_source_row() -> None:
     assert by_source_row(states[:0], tf.ones([0, 5], tf.bool)).shape == (0, 0, 2)
 
 
-def test_a_classifier_has_no_steps() -> None:
-    classifier = build_text_classifier(
-        "bow", TextClassifierConfig(streams={"word": 9}, num_classes=2)
-    )
-    with pytest.raises(ValueError, match="transformer, seq2seq, got 'bow'"):
-        steps_of(classifier)
+@pytest.mark.parametrize("name", ["bow", "transformer"])
+def test_a_classifier_has_no_steps(name: str) -> None:
+    config = TextClassifierConfig(streams={"word": 9}, num_classes=2, embedding_dim=4, width=4)
+    with pytest.raises(ValueError, match=rf"writes a target, got '{name}' of \['word'\]"):
+        steps_of(build_text_classifier(name, config))

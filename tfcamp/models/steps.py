@@ -11,8 +11,8 @@ class Steps(NamedTuple):
     """A model as a decoder sees it: read the source once, then write token by token.
 
     N = B * K hypotheses are written at the same time, K of them for each source row: row b of the
-    memory serves the neighbours b * K ... b * K + K - 1. So a beam search reorders and repeats the
-    rows of the cache only, never those of the memory, which is far larger.
+    memory serves the neighbours b * K ... b * K + K - 1. So a beam search repeats and reorders the
+    rows of the cache only; what was read is neither copied nor moved.
 
     All shapes are static where those of the source are, so that a loop of steps compiles with XLA.
 
@@ -62,6 +62,11 @@ def steps_of(model: keras.Model) -> Steps:
     from tfcamp.models.transformer import transformer_steps
 
     families = {"transformer": transformer_steps, "seq2seq": seq2seq_steps}
-    if model.name not in families:
-        raise ValueError(f"model must be one of {', '.join(families)}, got {model.name!r}")
+    # A text classifier may be called "transformer", too.
+    inputs = model.input if isinstance(model.input, dict) else {}
+    if model.name not in families or "target" not in inputs:
+        raise ValueError(
+            f"model must be a {' or '.join(families)} that writes a target, got {model.name!r} of "
+            f"{list(inputs)}"
+        )
     return families[model.name](model)
