@@ -29,6 +29,7 @@ class Tiny(NamedTuple):
       score: a line of the table that train.py prints.
       answers: what each of the three predictions contains.
       program: the cell that runs the program beside the export.
+      mark: what tells an answer from TensorFlow's notes on the same screen.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Tiny(NamedTuple):
     score: str
     answers: tuple[str, str, str]
     program: str
+    mark: str = "%"
 
 
 TINY = {
@@ -52,6 +54,14 @@ TINY = {
         "digit accuracy",
         ("0-shows-", "1-shows-", "2-shows-"),
         "read",
+    ),
+    "translation": Tiny(
+        "transformer",
+        "--max-steps 8 --width 16 --num-layers 1 --num-heads 2 --inner-width 32 --max-tokens 24",
+        "BLEU",
+        ("Good morning. →", "How much is this? →", "See you tomorrow. →"),
+        "translate",
+        "→",
     ),
 }
 
@@ -90,9 +100,9 @@ def printed(cell: NotebookNode) -> str:
     return "".join(output.text for output in cell.outputs if output.output_type == "stream")
 
 
-def answers_in(cell: NotebookNode) -> list[str]:
-    """The lines of a cell's output that say a probability."""
-    return [line for line in printed(cell).splitlines() if "%" in line]
+def answers_in(cell: NotebookNode, mark: str) -> list[str]:
+    """The lines of a cell's output that have a mark."""
+    return [line for line in printed(cell).splitlines() if mark in line]
 
 
 @every_notebook
@@ -254,13 +264,13 @@ class TestRun:
         assert len(figures) == len(list((run / "figures").glob("*.svg"))) >= 4
         assert all("<svg" in figure.data["image/svg+xml"] for figure in figures)
 
-        predicted = answers_in(cell(notebook, "predict"))
+        predicted = answers_in(cell(notebook, "predict"), tiny.mark)
         assert len(predicted) == 3
         for answer, line in zip(tiny.answers, predicted, strict=True):
             assert answer in line
         program = f"{tiny.program}.py"
         assert (run / program).exists()
-        alone = answers_in(cell(notebook, tiny.program))
+        alone = answers_in(cell(notebook, tiny.program), tiny.mark)
         assert [line.split() for line in alone] == [line.split() for line in predicted]
 
         archive = run / f"{project}.zip"
