@@ -112,17 +112,17 @@ class InnerLoop:
         return self._model(inputs, training=False)
 
     def _predict_next(self, batches, predict: Callable[[tuple], Any]) -> Any:
-        def predictions_and_reality(batch) -> tuple:
+        def predictions_and_weight(batch) -> tuple:
             *_, weights = batch
             # Rows that only fill up the batch weigh nothing, nor do any of their tokens.
-            is_real = tf.reduce_any(tf.reshape(weights > 0, [tf.shape(weights)[0], -1]), axis=1)
-            return predict(batch), is_real
+            weight = tf.reduce_sum(tf.reshape(weights, [tf.shape(weights)[0], -1]), axis=1)
+            return predict(batch), weight
 
-        result = self._strategy.run(predictions_and_reality, args=(next(batches),))
-        predictions, is_real = tf.nest.map_structure(
+        result = self._strategy.run(predictions_and_weight, args=(next(batches),))
+        predictions, weight = tf.nest.map_structure(
             lambda part: self._strategy.gather(part, axis=0), result
         )
-        return tf.nest.map_structure(lambda part: tf.boolean_mask(part, is_real), predictions)
+        return tf.nest.map_structure(lambda part: tf.boolean_mask(part, weight > 0), predictions)
 
     def _first(self, result: Any) -> Any:
         """Returns the first replica's part of what is the same on each."""
