@@ -17,6 +17,7 @@ from projects.translation import train as translation_train
 from tests.projects import street, translation
 from tests.projects.tiny import tiny_config
 from tfcamp.cli import run_project
+from tfcamp.export.translation_model import ServedTranslator, load_translation_model
 
 
 class FinishedRun(NamedTuple):
@@ -99,6 +100,12 @@ def translation_run(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Fi
     with contextlib.redirect_stdout(printed):
         translation_train.main(translation.tiny_config(folder, pairs))
     return FinishedRun(folder, printed.getvalue())
+
+
+@pytest.fixture(scope="session")
+def translate(translation_run: FinishedRun) -> ServedTranslator:
+    """Its exported model, loaded once."""
+    return load_translation_model(translation_run.folder / "saved_model")
 
 
 @pytest.fixture

@@ -105,14 +105,13 @@ class TestFolder:
         assert {"report.html", "data/joint.model", "saved_model/saved_model.pb"} <= files
         assert [name for name in files if ".partial" in name] == []
 
-    def test_translations_stand_line_by_line(self, translation_run, pairs) -> None:
+    def test_translations_stand_line_by_line(self, translation_run, translate, pairs) -> None:
         dataset = load_parallel_dataset(str(pairs), data_dir=None, seed=0)
-        model = load_translation_model(translation_run.folder / "saved_model")
         for name, split in (("dev", dataset.dev), ("train", dataset.train)):
             path = translation_run.folder / f"translations.{name}.zh"
             lines = path.read_text("utf-8").split("\n")
             assert lines.pop() == "" and len(lines) == len(split)
-            assert lines == model([pair.source for pair in split])[0]
+            assert lines == translate([pair.source for pair in split])[0]
 
     def test_the_weights_that_were_measured_are_the_best_ones_rounded(
         self, translation_run
@@ -245,6 +244,7 @@ class TestMeasure:
         assert scores == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_stopped_in_an_epoch_it_ends_with_the_same_bits(
     translation_run, pairs, tmp_path, monkeypatch, command
 ):

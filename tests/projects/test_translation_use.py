@@ -26,17 +26,12 @@ def model(translation_run: FinishedRun) -> Path:
     return translation_run.folder / "saved_model"
 
 
-@pytest.fixture(scope="module")
-def served(model: Path) -> ServedTranslator:
-    return load_translation_model(model)
-
-
 @pytest.fixture(autouse=True, scope="module")
-def loaded_once(model: Path, served: ServedTranslator):
+def loaded_once(model: Path, translate: ServedTranslator):
     """The commands are run many times here; a model is loaded once."""
 
     def load(folder: Path) -> ServedTranslator:
-        return served if folder == model else load_translation_model(folder)
+        return translate if folder == model else load_translation_model(folder)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "load_translation_model", load)
@@ -191,15 +186,15 @@ class TestPredict:
         assert nothing == ""
         return [json.loads(line) for line in lines]
 
-    def test_arguments(self, command, model, served) -> None:
+    def test_arguments(self, command, model, translate) -> None:
         answer = command(predict.main, PredictConfig, *SENTENCES, "--saved-model", model)
         assert (answer.status, answer.err) == (0, "")
-        assert answer.out.split("\n") == [*served(SENTENCES)[0], ""]
+        assert answer.out.split("\n") == [*translate(SENTENCES)[0], ""]
 
-    def test_json(self, command, model, served) -> None:
+    def test_json(self, command, model, translate) -> None:
         rows = self.run(command, model, *SENTENCES)
         assert [row["text"] for row in rows] == SENTENCES
-        texts, scores = served(SENTENCES)
+        texts, scores = translate(SENTENCES)
         found = [row["translations"] for row in rows]
         assert [answer["translation"] for (answer,) in found] == texts
         assert [answer["score"] for (answer,) in found] == pytest.approx(scores, abs=1e-4)
@@ -227,7 +222,7 @@ class TestPredict:
         answer = command(predict.main, PredictConfig, "--saved-model", model)
         assert answer.out.count("\n") == 5
 
-    def test_a_translation_stays_on_its_line(self, command, model, served, monkeypatch) -> None:
+    def test_a_translation_stays_on_its_line(self, command, model, translate, monkeypatch) -> None:
         """A model may spell a line feed in bytes."""
         monkeypatch.setattr(
             ServedTranslator, "__call__", lambda self, texts, **_: (["早\n上\r\n好"], [-1.0])
@@ -271,16 +266,16 @@ class TestPredict:
             assert ours["score"] == pytest.approx(theirs["score"], abs=1e-3)
 
     @pytest.mark.parametrize("beam", [1, 4, 8])
-    def test_beams(self, command, model, served, beam) -> None:
+    def test_beams(self, command, model, translate, beam) -> None:
         rows = self.run(command, model, "How are you?", "--beam", beam)
-        (text,), _ = served(["How are you?"], beam_size=beam)
+        (text,), _ = translate(["How are you?"], beam_size=beam)
         assert rows[0]["translations"][0]["translation"] == text
 
-    def test_the_best_three(self, command, model, served) -> None:
+    def test_the_best_three(self, command, model, translate) -> None:
         arguments = ("How are you?", "Good morning.", "--nbest", 3)
         rows = self.run(command, model, *arguments)
         for row, found in zip(
-            rows, served.n_best(["How are you?", "Good morning."], 3), strict=True
+            rows, translate.n_best(["How are you?", "Good morning."], 3), strict=True
         ):
             assert [answer["translation"] for answer in row["translations"]] == [
                 text for text, _ in found
