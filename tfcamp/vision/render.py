@@ -7,7 +7,8 @@ closely and brought to one height. Scale, sharpness, contrast, tilt and margins
 follow photographs from Street View (SVHN; Netzer et al., 2011), of which people, too, misread some.
 Clear drawings leave out the hardest: the smallest, the most blurred, the palest.
 
-The splits ``train`` and ``dev`` share typefaces and backgrounds, ``test`` has its own.
+The splits ``train`` and ``dev`` share typefaces and backgrounds, ``test`` has its own; ``train`` has
+more of the long numbers.
 """
 
 import io
@@ -32,8 +33,9 @@ from tfcamp.vision.scenes import bounds_of, draw_scene
 SPLITS = ("train", "dev", "test")
 
 # Shares of the numbers of one to six digits: about those of SVHN's training photographs (15, 54, 26
-# and 4 %), with enough of five and six digits that those are learnt too.
+# and 4 %). Training sees more of the long ones: what is rare and hard is not learnt in passing.
 _LENGTHS = (0.17, 0.54, 0.22, 0.05, 0.013, 0.007)
+_TRAIN_LENGTHS = (0.2, 0.4, 0.2, 0.1, 0.06, 0.04)
 # Height of a digit in pixels: where the scene is put together, and in the finished picture.
 _SCENE_HEIGHT = 40
 _PICTURE_HEIGHT = 28
@@ -84,7 +86,7 @@ def render_number(seed: int, index: int, split: str, *, clear: bool = False) -> 
       ValueError: there is no such split, or seed or index is negative.
     """
     rng, difficulty = _generator(seed, index, split), _CLEAR if clear else _HARD
-    number = _draw_number(rng)
+    number = _draw_number(rng, split)
     mask, cells = _lay_out(rng, number, split)
     place, size = _camera(rng, mask, cells)
     digits = _project(mask, place, size)
@@ -109,7 +111,7 @@ def draw_number(seed: int, index: int, split: str) -> str:
     >>> draw_number(0, 5, "dev") == render_number(0, 5, "dev").number
     True
     """
-    return _draw_number(_generator(seed, index, split))
+    return _draw_number(_generator(seed, index, split), split)
 
 
 def _generator(seed: int, index: int, split: str) -> np.random.Generator:
@@ -120,9 +122,10 @@ def _generator(seed: int, index: int, split: str) -> np.random.Generator:
     return np.random.default_rng((seed, SPLITS.index(split), index))
 
 
-def _draw_number(rng: np.random.Generator) -> str:
+def _draw_number(rng: np.random.Generator, split: str) -> str:
     """Draws a number: small first digits are commoner (Benford), none begins with 0."""
-    length = int(rng.choice(len(_LENGTHS), p=_LENGTHS)) + 1
+    shares = _TRAIN_LENGTHS if split == "train" else _LENGTHS
+    length = int(rng.choice(len(shares), p=shares)) + 1
     first = int(10 ** rng.uniform(0, 1)) if rng.random() < 0.5 else int(rng.integers(1, 10))
     return str(first) + "".join(str(digit) for digit in rng.integers(0, 10, length - 1))
 
