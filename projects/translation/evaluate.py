@@ -39,6 +39,9 @@ class EvaluateConfig:
     """Language of the references, which decides how BLEU cuts them into words."""
     split: Literal["train", "dev", "test"] = "test"
     """The pairs to measure on."""
+    merge_references: bool = False
+    """Whether a sentence that stands in several pairs is translated once and compared with all of
+    their translations, as Tatoeba's are scored. Without it each pair counts for itself."""
     beam: Literal[1, 4, 8] = 4
     """How many beginnings are kept while a translation is searched; 1 is greedy."""
     hypotheses: Path | None = None
@@ -66,20 +69,25 @@ class Evaluation(NamedTuple):
     Attributes:
       report: scores.
       sources: the source sentences.
-      references: what a human wrote.
+      references: what humans wrote, one text or several for each.
       hypotheses: what the model wrote.
       seconds: what translating took.
     """
 
     report: TranslationReport
     sources: list[str]
-    references: list[str]
+    references: list[str] | list[list[str]]
     hypotheses: list[str]
     seconds: float
 
 
 def evaluate(
-    model: ServedTranslator, pairs: ParallelSplit, language: str, *, beam_size: int = 4
+    model: ServedTranslator,
+    pairs: ParallelSplit,
+    language: str,
+    *,
+    beam_size: int = 4,
+    merge_references: bool = False,
 ) -> Evaluation:
     """Runs a served model over pairs.
 
@@ -88,18 +96,24 @@ def evaluate(
       pairs: read once, a batch at a time.
       language: of the references.
       beam_size: see `ServedTranslator`.
+      merge_references: whether pairs of one source are one sentence with several references.
     """
-    rows = list(pairs)
+    if merge_references:
+        by_source: dict[str, list[str]] = {}
+        for pair in pairs:
+            by_source.setdefault(pair.source, []).append(pair.target)
+        sources, references = list(by_source), list(by_source.values())
+    else:
+        sources, references = map(list, zip(*pairs, strict=True))
     # Sentences of about the same length share a batch, which waits for its longest one.
-    by_length = sorted(range(len(rows)), key=lambda row: len(rows[row].source))
-    hypotheses = [""] * len(rows)
+    by_length = sorted(range(len(sources)), key=lambda row: len(sources[row]))
+    hypotheses = [""] * len(sources)
     started = time.monotonic()
     for batch in batched(by_length, SENTENCES_PER_BATCH):
-        texts, _ = model([rows[row].source for row in batch], beam_size=beam_size)
+        texts, _ = model([sources[row] for row in batch], beam_size=beam_size)
         for row, text in zip(batch, texts, strict=True):
             hypotheses[row] = text
     seconds = time.monotonic() - started
-    sources, references = [row.source for row in rows], [row.target for row in rows]
     lengths, _ = model.count_tokens(sources)
     report = score_translations(
         hypotheses, references, language=language, source_lengths=(lengths - 1).tolist()
@@ -125,7 +139,13 @@ def main(config: EvaluateConfig) -> None:
         pairs = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}[config.split]
         if pairs is None:
             raise UserError(f"{config.dataset} has no {config.split} split: try --split dev")
-        evaluation = evaluate(model, pairs, dataset.target_language, beam_size=config.beam)
+        evaluation = evaluate(
+            model,
+            pairs,
+            dataset.target_language,
+            beam_size=config.beam,
+            merge_references=config.merge_references,
+        )
         report = evaluation.report
         facts = {
             "saved_model": str(config.saved_model),
@@ -134,7 +154,7 @@ def main(config: EvaluateConfig) -> None:
             "languages": [dataset.source_language, dataset.target_language],
             "split": config.split,
             "beam": config.beam,
-            "sentences_per_second": round(len(pairs) / evaluation.seconds, 1),
+            "sentences_per_second": round(len(evaluation.sources) / evaluation.seconds, 1),
         }
     print(report.table())
     rows = {"rows": report.num_sentences}

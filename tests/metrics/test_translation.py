@@ -66,6 +66,32 @@ def test_13a_sees_nothing_in_chinese() -> None:
     assert BLEU(tokenize="13a").corpus_score([hypothesis], [[reference]]).score == 0
 
 
+class TestSeveralReferences:
+    """One sentence has two references, the other one."""
+
+    references = (("a b c d e", "x b c d f"), ("a b c d e",))
+
+    def test_by_hand(self) -> None:
+        """All words of the first sentence stand in one of its references; 4 of 5 of the other's."""
+        report = score_translations(
+            ["x b c d e", "a b c d x"], self.references, language="en", num_resamples=10
+        )
+        # 9 of 10 words, 4 + 3 of 8 pairs, 3 + 2 of 6 threes, 2 + 1 of 4 fours
+        expected = 100 * (9 / 10 * 7 / 8 * 5 / 6 * 3 / 4) ** (1 / 4)
+        assert report.bleu.value == pytest.approx(expected)
+        assert report.bleu.signature.startswith("nrefs:var|")
+
+    def test_any_of_them_is_exact(self) -> None:
+        hypotheses = ["x b c d f", "a b c d e"]
+        report = score_translations(hypotheses, self.references, language="en", num_resamples=0)
+        assert report.exact_match == 1
+        assert corpus_bleu(hypotheses, self.references, language="en") == pytest.approx(100)
+
+    def test_each_sentence_needs_one(self) -> None:
+        with pytest.raises(ValueError, match="a sentence has no reference"):
+            corpus_bleu(["a"], [[]], language="en")
+
+
 @settings(max_examples=20)
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=5), st.sampled_from("ez"))
 def test_a_text_is_its_own_best_translation(lines: list[str], initial: str) -> None:

@@ -4,7 +4,6 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -86,31 +85,45 @@ class TestEvaluate:
         assert line == f"{tmp_path} has no test split: try --split dev"
 
 
+class Echo:
+    """A model that writes what it reads, and its beam size."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def __call__(self, texts, *, beam_size):
+        self.batches.append([len(text) for text in texts])
+        return [f"{text} {beam_size}" for text in texts], np.zeros(len(texts))
+
+    def count_tokens(self, texts):
+        return np.array([len(text.split()) + 1 for text in texts]), 99
+
+
 def test_each_translation_is_measured_by_its_own_reference(monkeypatch) -> None:
     """Sentences are sorted by length and translated in batches meanwhile."""
-
-    class Model:
-        batches: ClassVar[list[list[int]]] = []
-
-        def __call__(self, texts, *, beam_size):
-            self.batches.append([len(text) for text in texts])
-            return [f"{text} {beam_size}" for text in texts], np.zeros(len(texts))
-
-        def count_tokens(self, texts):
-            return np.array([len(text.split()) + 1 for text in texts]), 99
-
+    model = Echo()
     sources = ["a b c", "a", "a b c d e f g", "a b", "x", "a b c d"]
     rows = [ParallelRow(text, f"{text} 8") for text in sources]
     monkeypatch.setattr(evaluate, "SENTENCES_PER_BATCH", 2)
     split = ParallelSplit("here", len(rows), lambda: iter(rows))
-    measured = evaluate.evaluate(Model(), split, "en", beam_size=8)  # pyright: ignore
+    measured = evaluate.evaluate(model, split, "en", beam_size=8)  # pyright: ignore
     assert measured.sources == sources
     assert measured.hypotheses == measured.references == [f"{text} 8" for text in sources]
     assert measured.report.exact_match == 1
-    assert Model.batches == [[1, 1], [3, 5], [7, 13]]
+    assert model.batches == [[1, 1], [3, 5], [7, 13]]
     # Lengths are of the sentence alone, without its end.
     bands = {band.name: band.support for band in measured.report.by_length}
     assert bands == {"≤5": 5, "6–10": 1}
+
+
+def test_a_sentence_in_several_pairs_has_several_references() -> None:
+    rows = [ParallelRow("a", "b 4"), ParallelRow("c", "c 4"), ParallelRow("a", "a 4")]
+    split = ParallelSplit("here", len(rows), lambda: iter(rows))
+    measured = evaluate.evaluate(Echo(), split, "en", merge_references=True)  # pyright: ignore
+    assert measured.sources == ["a", "c"] and measured.references == [["b 4", "a 4"], ["c 4"]]
+    assert measured.report.num_sentences == 2 and measured.report.exact_match == 1
+    apart = evaluate.evaluate(Echo(), split, "en")  # pyright: ignore
+    assert apart.report.exact_match == pytest.approx(2 / 3)
 
 
 class TestEvaluateFiles:

@@ -5,7 +5,8 @@ A BLEU without its signature cannot be compared: the tokenizer alone may move it
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import zip_longest
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
@@ -15,6 +16,9 @@ from tfcamp.metrics.bleu_tokenizer import choose_tokenizer
 
 # sacrebleu's own: an interval is then the one that its command line shows with --confidence.
 _NUM_RESAMPLES, _SEED = 1000, 12345
+
+# What a human wrote for each sentence, or what several did.
+References: TypeAlias = Sequence[str] | Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class TranslationReport:
     Attributes:
       bleu: corpus BLEU (Papineni et al., 2002).
       chrf: corpus chrF (Popović, 2015), which needs no tokenizer.
-      exact_match: share of the sentences that are the reference, letter by letter, in [0, 1].
+      exact_match: share of the sentences that are a reference, letter by letter, in [0, 1].
       length_ratio: tokens written for each token of the references; a model that ends too early is
         below 1.
       by_length: BLEU by the length of the source, bands without a sentence left out; empty if the
@@ -127,7 +131,7 @@ class TranslationReport:
 
 def score_translations(
     hypotheses: Sequence[str],
-    references: Sequence[str],
+    references: References,
     *,
     language: str | None,
     source_lengths: Sequence[int] | None = None,
@@ -138,7 +142,7 @@ def score_translations(
 
     Args:
       hypotheses: what the model wrote, as readable text: not cut into tokens.
-      references: what a human wrote, one for each.
+      references: what humans wrote, one text or several for each.
       language: of the references, such as "de" or "zh-CN", which decides how sacrebleu cuts them
         into words; None if unknown.
       source_lengths: words of each source sentence, or whatever its length is counted in.
@@ -152,15 +156,15 @@ def score_translations(
     >>> print(report.bleu)
     BLEU 100.00 [100.00, 100.00] nrefs:1|bs:1000|seed:12345|case:mixed|eff:no|tok:zh|...
     """
-    _check(hypotheses, references)
-    tokenizer, notes = choose_tokenizer(language, references)
+    streams = _streams(hypotheses, references)
+    tokenizer, notes = choose_tokenizer(language, streams[0])
     bleu = BLEU(tokenize=tokenizer)
-    counts = _sentence_counts(bleu, hypotheses, references)
+    counts = _sentence_counts(bleu, hypotheses, streams)
     chrf = CHRF()
     whole = _score(bleu, counts, num_resamples)
     matches = sum(
-        hypothesis.strip() == reference.strip()
-        for hypothesis, reference in zip(hypotheses, references, strict=True)
+        hypothesis.strip() in (text.strip() for text in texts if text is not None)
+        for hypothesis, *texts in zip(hypotheses, *streams, strict=True)
     )
     written, wanted = counts[:, :2].sum(0)
     by_length: tuple[LengthBand, ...] = ()
@@ -170,7 +174,7 @@ def score_translations(
         by_length = _by_length(bleu, counts, np.asarray(source_lengths), bands, num_resamples)
     return TranslationReport(
         bleu=whole,
-        chrf=_score(chrf, _sentence_counts(chrf, hypotheses, references), num_resamples),
+        chrf=_score(chrf, _sentence_counts(chrf, hypotheses, streams), num_resamples),
         exact_match=matches / len(references),
         length_ratio=float(written / max(wanted, 1)),
         by_length=by_length,
@@ -180,16 +184,16 @@ def score_translations(
 
 
 def corpus_bleu(
-    hypotheses: Sequence[str], references: Sequence[str], *, language: str | None
+    hypotheses: Sequence[str], references: References, *, language: str | None
 ) -> float:
     """Returns BLEU in [0, 100] and nothing else, for the end of an epoch.
 
     >>> print(f"{corpus_bleu(['a b c d e'], ['a b c d x'], language='en'):.2f}")
     66.87
     """
-    _check(hypotheses, references)
-    tokenizer, _ = choose_tokenizer(language, references)
-    return BLEU(tokenize=tokenizer).corpus_score(hypotheses, [references]).score
+    streams = _streams(hypotheses, references)
+    tokenizer, _ = choose_tokenizer(language, streams[0])
+    return BLEU(tokenize=tokenizer).corpus_score(hypotheses, streams).score
 
 
 class Difference(NamedTuple):
@@ -226,22 +230,30 @@ def compare(first: Score, second: Score) -> Difference:
     return Difference(first.value - second.value, low, high)
 
 
-def _check(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+def _streams(hypotheses: Sequence[str], references: References) -> list[list]:
+    """Returns the references as sacrebleu wants them: all first ones, all second ones, ...
+
+    Where a sentence has fewer references than another, there is None.
+    """
     if len(hypotheses) != len(references):
         raise ValueError(f"{len(hypotheses)} translations for {len(references)} references")
     if not references:
         raise ValueError("no translations to score")
+    texts = [[texts] if isinstance(texts, str) else texts for texts in references]
+    if not all(texts):
+        raise ValueError("a sentence has no reference")
+    return [list(stream) for stream in zip_longest(*texts)]
 
 
 def _sentence_counts(
-    metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]
+    metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[Sequence[str]]
 ) -> np.ndarray:
     """Returns what sacrebleu counts in each sentence, int64[N, counts]; their sums are a corpus's.
 
     sacrebleu's own interval resamples sentences in this way, for hundreds of megabytes where the
     test set is large, and keeps the resampled scores to itself.
     """
-    return np.asarray(metric._extract_corpus_statistics(hypotheses, [references]), np.int64)
+    return np.asarray(metric._extract_corpus_statistics(hypotheses, references), np.int64)
 
 
 def _score(metric: BLEU | CHRF, counts: np.ndarray, num_resamples: int) -> Score:
