@@ -19,6 +19,13 @@ from tfcamp.training.callbacks import (
 from tfcamp.training.progress import Progress
 
 
+class Terminal(io.StringIO):
+    """A stream that somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def make_progress(step: int, total_steps: int = 1000) -> Progress:
     return Progress(step, total_steps, 2, 0.51234, 0.001, 60.0, 1234.5, 0.0)
 
@@ -84,7 +91,7 @@ def test_tensorboard_reads_the_records(tmp_path):
 
 
 def test_the_bar_shows_where_training_stands(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", screen := io.StringIO())
+    monkeypatch.setattr(sys, "stderr", screen := Terminal())
     bar = ProgressBar()
     bar(make_progress(10))
     bar(make_progress(1000))
@@ -96,12 +103,31 @@ def test_the_bar_shows_where_training_stands(monkeypatch):
 
 def test_steps_of_an_earlier_process_do_not_count_as_speed(monkeypatch):
     """A run that goes on at step 900 would otherwise seem to have done them in no time."""
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", Terminal())
     bar = ProgressBar()
     bar(make_progress(900))
     assert bar._bar is not None
     assert bar._bar.format_dict["initial"] == bar._bar.format_dict["n"] == 900
     bar.close()
+
+
+@pytest.mark.parametrize(("shown", "stream"), [(True, io.StringIO), (False, Terminal)])
+def test_a_bar_that_nobody_sees_writes_nothing(monkeypatch, shown, stream):
+    monkeypatch.setattr(sys, "stderr", screen := stream())
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    bar = ProgressBar(shown=shown)
+    bar(make_progress(10))
+    bar.close()
+    assert screen.getvalue() == ""
+
+
+def test_a_notebook_shows_the_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", screen := io.StringIO())
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    bar = ProgressBar()
+    bar(make_progress(10))
+    bar.close()
+    assert "epoch 2" in screen.getvalue()
 
 
 def test_a_bar_that_was_never_shown_can_be_closed():

@@ -4,6 +4,7 @@ None of these is called behind the reader's back: a project's ``train.py`` names
 """
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,8 +19,13 @@ class ProgressBar:
     """Shows loss, examples per second and the time left; an observer of ``Trainer.epochs``."""
 
     def __init__(self, *, shown: bool = True) -> None:
-        """Shows nothing until the first call; never, for a worker that is not the chief."""
-        self._shown = shown
+        """Shows nothing until the first call; never where nobody looks.
+
+        Args:
+          shown: False for a worker that is not the chief. In a file that takes the output, a bar
+            would be megabytes of one line, so there it is not shown either; a notebook shows it.
+        """
+        self._shown = shown and (sys.stderr.isatty() or "ipykernel" in sys.modules)
         self._bar: tqdm | None = None
 
     def __call__(self, progress: Progress) -> None:
