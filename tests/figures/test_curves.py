@@ -39,6 +39,14 @@ def test_own_panels_and_the_step_kept():
     assert "step (dashed: the one kept)" in texts(figure)
 
 
+def test_no_two_ticks_have_one_label():
+    history = [{"step": 1, "learning_rate": 3e-4}, {"step": 2, "learning_rate": 2e-3}]
+    figure = learning_curves(history)
+    figure.canvas.draw()
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) > 3 and len(set(labels)) == len(labels)
+
+
 def test_values_that_are_missing_or_not_finite_are_gaps():
     history = [*HISTORY, {"step": 300, "train_loss": math.nan}, {"step": 400, "train_loss": 0.25}]
     line = learning_curves(history).axes[0].lines[0]

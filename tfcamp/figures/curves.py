@@ -106,7 +106,7 @@ def _draw_panel(
         axes.plot(steps[-1:], values[-1:], "o", color=color, markersize=4.5, clip_on=False)
     low, high = axes.get_ylim()
     if max(abs(low), abs(high)) < 0.01:
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}" if value else "0")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}" if value else "0")
     # Labels at the ends of the lines need no legend; they are moved apart where they would touch.
     ends = sorted(
         (line[-1][1], label, color)
