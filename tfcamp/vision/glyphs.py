@@ -28,39 +28,41 @@ class Typeface:
       file: name of one of matplotlib's font files; empty for Pillow's own font.
       zero: code point of the digit zero: STIX has digits of other styles among the mathematical
         letters.
+      bold: whether its strokes are thick.
     """
 
     file: str
     zero: int = ord("0")
+    bold: bool = False
 
 
 # The test split has typefaces that nothing was trained on: one sans serif, one monospaced, two with
 # serifs, one of them italic.
 TEST_TYPEFACES = (
     Typeface("cmss10.ttf"),
-    Typeface("DejaVuSansMono-Bold.ttf"),
-    Typeface("STIXGeneralBol.ttf"),
-    Typeface("DejaVuSerif-BoldItalic.ttf"),
+    Typeface("DejaVuSansMono-Bold.ttf", bold=True),
+    Typeface("STIXGeneralBol.ttf", bold=True),
+    Typeface("DejaVuSerif-BoldItalic.ttf", bold=True),
 )
 TRAIN_TYPEFACES = (
     Typeface(""),
     Typeface("DejaVuSans.ttf"),
-    Typeface("DejaVuSans-Bold.ttf"),
+    Typeface("DejaVuSans-Bold.ttf", bold=True),
     Typeface("DejaVuSans-Oblique.ttf"),
-    Typeface("DejaVuSans-BoldOblique.ttf"),
+    Typeface("DejaVuSans-BoldOblique.ttf", bold=True),
     Typeface("DejaVuSansMono.ttf"),
     Typeface("DejaVuSerif.ttf"),
-    Typeface("DejaVuSerif-Bold.ttf"),
+    Typeface("DejaVuSerif-Bold.ttf", bold=True),
     Typeface("DejaVuSerif-Italic.ttf"),
     Typeface("STIXGeneral.ttf"),
     Typeface("STIXGeneral.ttf", 0x1D7E2),
-    Typeface("STIXGeneral.ttf", 0x1D7EC),
+    Typeface("STIXGeneral.ttf", 0x1D7EC, bold=True),
     Typeface("STIXGeneral.ttf", 0x1D7F6),
     Typeface("STIXGeneralItalic.ttf"),
-    Typeface("STIXGeneralBolIta.ttf"),
+    Typeface("STIXGeneralBolIta.ttf", bold=True),
     Typeface("DejaVuSans.ttf", 0x1D7D8),
     Typeface("cmr10.ttf"),
-    Typeface("cmb10.ttf"),
+    Typeface("cmb10.ttf", bold=True),
     Typeface("cmtt10.ttf"),
     Typeface("cmti10.ttf"),
 )

@@ -7,8 +7,8 @@ closely and brought to one height. Scale, sharpness, contrast, tilt and margins
 follow photographs from Street View (SVHN; Netzer et al., 2011), of which people, too, misread some.
 Clear drawings leave out the hardest: the smallest, the most blurred, the palest.
 
-The splits ``train`` and ``dev`` share typefaces and backgrounds, ``test`` has its own; ``train`` has
-more of the long numbers.
+The splits ``train`` and ``dev`` share typefaces and backgrounds, ``test`` has its own. ``train``
+has more of the long numbers.
 """
 
 import io
@@ -167,8 +167,8 @@ def _glyphs(rng: np.random.Generator, number: str, split: str) -> list[Image.Ima
         return [pen_digit(pen, int(digit)) for digit in number]
     typeface = _typeface(rng, split)
     stretch = rng.uniform(0.6, 1.15)
-    # Light typefaces are made bolder; house numbers are seldom thin.
-    boldness = int(rng.choice(4, p=[0.4, 0.3, 0.2, 0.1]))
+    # House numbers are seldom thin. What is bold stays as it is: its counters would close.
+    boldness = 0 if typeface.bold else int(rng.choice(4, p=[0.4, 0.3, 0.2, 0.1]))
     glyphs = []
     for digit in number:
         glyph = font_digit(typeface, int(digit), boldness)

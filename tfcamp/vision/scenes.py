@@ -6,7 +6,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-TRAIN_WALLS = ("plain", "gradient", "cloudy", "siding", "bricks", "stucco", "leaves")
+TRAIN_WALLS = (
+    "plain",
+    "gradient",
+    "cloudy",
+    "siding",
+    "bricks",
+    "stucco",
+    "leaves",
+    "grain",
+    "cracks",
+)
 TEST_WALLS = ("planks", "marble")
 TRAIN_PLATES = ("none", "rectangle", "framed")
 TEST_PLATES = ("none", "oval")
@@ -110,9 +120,12 @@ def _ink_colour(
     return np.clip(np.clip(level, 0.02, 0.98) + tint, 0.0, 1.0)
 
 
-def _clouds(rng: np.random.Generator, size: tuple[int, int], cells: int) -> Pixels:
-    """Smooth noise float32[H, W, 1] in about [-1, 1] with some cells a side."""
-    grid = Image.fromarray(rng.uniform(-1, 1, (cells, 2 * cells)).astype(np.float32))
+def _clouds(
+    rng: np.random.Generator, size: tuple[int, int], rows: int, columns: int | None = None
+) -> Pixels:
+    """Smooth noise float32[H, W, 1] in about [-1, 1] of some cells; twice as many across."""
+    cells = (rows, columns or 2 * rows)
+    grid = Image.fromarray(rng.uniform(-1, 1, cells).astype(np.float32))
     return np.asarray(grid.resize(size, Image.Resampling.BICUBIC))[..., np.newaxis]
 
 
@@ -149,6 +162,13 @@ def _wall(
             relief = rng.normal(0, 0.6, (height, width))
         case "leaves":
             relief = np.tanh(6 * _clouds(rng, size, int(rng.integers(4, 10)))[..., 0])
+        case "grain":
+            lines, along = int(rng.integers(6, 20)), int(rng.integers(2, 4))
+            rows, columns = (lines, along) if rng.random() < 0.5 else (along, 2 * lines)
+            relief = np.tanh(3 * _clouds(rng, size, rows, columns)[..., 0])
+        case "cracks":
+            ridges = np.abs(_clouds(rng, size, int(rng.integers(4, 9)))[..., 0])
+            relief = 1 - 2 * np.minimum(1, 2 * ridges)
         case "planks":
             across = (x + phase) / rng.uniform(10, 40)
             relief = np.where(across % 1.0 < 0.12, -1.0, 0.3 * np.sin(np.floor(across) * 1.7))
