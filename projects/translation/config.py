@@ -16,8 +16,8 @@ class TranslationConfig:
 
     # Data
     dataset: str = "sample"
-    """sample (English and Chinese, embedded), reverse (synthetic), multi30k, tatoeba, a translation
-    set of TFDS such as ted_hrlr_translate/pt_to_en, or the path of your own pairs."""
+    """sample (English and Chinese, embedded), reverse (synthetic), multi30k, or tatoeba.
+    Or a translation set of TFDS, ted_hrlr_translate/pt_to_en say, or the path of your own pairs."""
     data_dir: Path | None = None
     """Folder that holds data sets, one sub-folder each; looked up before any download."""
     source: str | None = None
@@ -25,16 +25,16 @@ class TranslationConfig:
     target: str | None = None
     """Language to translate into, zh say; the data set's own second language if not given."""
     max_tokens: int = 64
-    """Longest sentence in subwords, its end included. Training leaves out longer ones, and later
-    they are cut."""
+    """Longest sentence in subwords, its end included.
+    Training leaves out longer ones; a trained model cuts them."""
     max_ratio: float = 4.0
     """Training leaves out pairs of which one side has more than so many times the other's tokens.
     Both sides count a little more than they have, so that short ones stay."""
 
     # Subwords
     vocabulary_size: int | None = None
-    """Subwords; if not given, 8,000, or 2,000 where there are under 10,000 training pairs; fewer
-    where the pairs do not yield so many."""
+    """Number of subwords; if not given, 8,000, or 2,000 with under 10,000 training pairs.
+    There are fewer where the pairs do not yield so many."""
     joint_vocabulary: bool = True
     """Whether both languages share their subwords; names and digits are then copied easily."""
     character_coverage: float = 0.9999
@@ -44,39 +44,40 @@ class TranslationConfig:
     model: Literal["transformer", "seq2seq"] = "transformer"
     """transformer (Vaswani et al., 2017), or two recurrent networks: an encoder and a decoder."""
     size: Literal["tiny", "small", "base", "big"] = "tiny"
-    """Named sizes; base and big are the paper's. The next fields change single parts of one."""
+    """Size of the model; base and big are the paper's.
+    --width, --num-layers, --num-heads and --inner-width change single parts of it."""
     width: int | None = None
-    """Width of embeddings and layers."""
+    """Width of embeddings and layers; that of --size if not given."""
     num_layers: int | None = None
-    """Layers of the encoder, and of the decoder."""
+    """Layers of the encoder, and of the decoder; those of --size if not given."""
     num_heads: int | None = None
-    """Heads of the transformer's attention."""
+    """Heads of the transformer's attention; those of --size if not given."""
     inner_width: int | None = None
-    """Width between the two dense layers of a transformer's block."""
+    """Width between the dense layers of a transformer's block; that of --size if not given."""
     norm: Literal["pre", "post"] = "pre"
     """Whether the transformer normalises before each sublayer, or after it as the paper does."""
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     """How the transformer knows where a token stands."""
     tie_embeddings: Literal["none", "target", "all"] | None = None
-    """Which tables are one: target's input and output, all three, or none. If not given, all with a
-    joint vocabulary and target without."""
+    """Which tables are one: target's input and output, all three, or none.
+    If not given, all with a joint vocabulary, and target without."""
     cell: Literal["gru", "lstm"] = "gru"
     """The recurrent cell of seq2seq."""
     attention: Literal["none", "additive", "dot"] = "additive"
     """How seq2seq's decoder looks back: not at all, Bahdanau's way or Luong's."""
     dropout: float | None = None
-    """Share dropped at every site of the paper; if not given, 0.3 with up to 100,000 training
-    pairs, else 0.1; none for reverse, whose letters cannot be learnt by heart."""
+    """Share dropped at every site of the paper; if not given, 0.3, or 0.1 with over 100,000 pairs.
+    Nothing of reverse, whose letters cannot be learnt by heart."""
 
     # Training
     epochs: int | None = None
-    """Passes over the training split; if not given, 30, or 60 with under 10,000 pairs, or 8 of
-    reverse."""
+    """Passes over the training split; if not given, 60, or 30 with over 100,000 pairs.
+    Of reverse 8."""
     max_steps: int | None = None
     """Training ends after so many steps, if that is earlier."""
     batch_tokens: int | None = None
-    """Tokens of a batch on the longer side, padding included; if not given, 2,048, or 1,024 with
-    under 10,000 pairs."""
+    """Tokens of a batch on the longer side, padding included.
+    If not given, 2,048, or 1,024 with under 10,000 pairs."""
     learning_rate: float = 2e-3
     """The largest learning rate, reached at the end of the warm-up."""
     schedule: Literal["constant", "cosine", "inverse_sqrt"] = "inverse_sqrt"
@@ -108,8 +109,8 @@ class TranslationConfig:
     virtual_devices: int | None = None
     """Rehearses mirrored training with so many replicas on one CPU."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the computation; the weights stay float32. auto takes bfloat16 on TPUs and
-    on CPUs with instructions for it, else float32."""
+    """Number format of the computation; the weights stay float32.
+    auto takes bfloat16 on TPUs and on CPUs with instructions for it, else float32."""
     accumulate: int = 1
     """Parts in which each replica takes its rows of a batch: the same step in less memory."""
     jit_compile: bool = False
@@ -157,10 +158,11 @@ class TranslationConfig:
     def for_pairs(self, num_pairs: int) -> "SizedOptions":
         """Returns the options that depend on the size of the training split."""
         small = num_pairs < SMALL_DATA
-        synthetic = self.dataset == "reverse"
-        dropout = 0.0 if synthetic else 0.3 if num_pairs <= 100_000 else 0.1
+        epochs, dropout = (60, 0.3) if num_pairs <= 100_000 else (30, 0.1)
+        if self.dataset == "reverse":
+            epochs, dropout = 8, 0.0
         return SizedOptions(
-            epochs=self.epochs or (8 if synthetic else 60 if small else 30),
+            epochs=self.epochs or epochs,
             batch_tokens=self.batch_tokens or (1_024 if small else 2_048),
             vocabulary_size=self.vocabulary_size or (2_000 if small else 8_000),
             dropout=dropout if self.dropout is None else self.dropout,
