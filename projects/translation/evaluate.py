@@ -69,14 +69,14 @@ class Evaluation(NamedTuple):
     Attributes:
       report: scores.
       sources: the source sentences.
-      references: what humans wrote, one text or several for each.
+      references: what humans wrote, one text or several for each of them.
       hypotheses: what the model wrote.
       seconds: what translating took.
     """
 
     report: TranslationReport
     sources: list[str]
-    references: list[str] | list[list[str]]
+    references: list[list[str]]
     hypotheses: list[str]
     seconds: float
 
@@ -98,13 +98,13 @@ def evaluate(
       beam_size: see `ServedTranslator`.
       merge_references: whether pairs of one source are one sentence with several references.
     """
+    sources = [pair.source for pair in pairs]
+    references = [[pair.target] for pair in pairs]
     if merge_references:
-        by_source: dict[str, list[str]] = {}
-        for pair in pairs:
-            by_source.setdefault(pair.source, []).append(pair.target)
-        sources, references = list(by_source), list(by_source.values())
-    else:
-        sources, references = map(list, zip(*pairs, strict=True))
+        merged: dict[str, list[str]] = {}
+        for source, texts in zip(sources, references, strict=True):
+            merged.setdefault(source, []).extend(texts)
+        sources, references = list(merged), list(merged.values())
     # Sentences of about the same length share a batch, which waits for its longest one.
     by_length = sorted(range(len(sources)), key=lambda row: len(sources[row]))
     hypotheses = [""] * len(sources)

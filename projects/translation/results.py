@@ -147,8 +147,9 @@ def _figures(
 
 
 def _sections(figures: Mapping[str, Figure], shown: Evaluation) -> list[Section]:
+    first_references = [texts[0] for texts in shown.references]
     examples = translation_table(
-        *(column[:_NUM_EXAMPLES] for column in (shown.sources, shown.hypotheses, shown.references))
+        *(column[:_NUM_EXAMPLES] for column in (shown.sources, shown.hypotheses, first_references))
     )
     texts = {
         "learning_curves": (

@@ -108,7 +108,8 @@ def test_each_translation_is_measured_by_its_own_reference(monkeypatch) -> None:
     split = ParallelSplit("here", len(rows), lambda: iter(rows))
     measured = evaluate.evaluate(model, split, "en", beam_size=8)  # pyright: ignore
     assert measured.sources == sources
-    assert measured.hypotheses == measured.references == [f"{text} 8" for text in sources]
+    assert measured.hypotheses == [f"{text} 8" for text in sources]
+    assert measured.references == [[text] for text in measured.hypotheses]
     assert measured.report.exact_match == 1
     assert model.batches == [[1, 1], [3, 5], [7, 13]]
     # Lengths are of the sentence alone, without its end.
@@ -188,7 +189,7 @@ class TestEvaluateFiles:
         files[0].write_bytes("一只狗".encode("gb18030"))
         arguments = (*self.arguments(files), "--target", "zh")
         line = refusal(command(evaluate.main, EvaluateConfig, *arguments))
-        assert line.startswith(f"{files[0]}: not UTF-8 at byte ") and "iconv" in line
+        assert line.startswith(f"{files[0]}:1: not UTF-8 at byte ") and "iconv" in line
 
 
 class TestPredict:
