@@ -12,6 +12,10 @@ class UserError(Exception):
     """
 
 
+class Diverged(UserError):
+    """The loss or a weight is not finite: the same options would come to the same end."""
+
+
 class Interrupted(Exception):
     """Training was asked to stop, and has saved its state."""
 

@@ -108,22 +108,23 @@ class TestDownload:
         shutil.rmtree(host)
         assert list(load(tmp_path).train) == list(downloaded.train)
 
-    def test_that_breaks_off_leaves_nothing(self, tmp_path: Path, host: Path) -> None:
+    def test_that_breaks_off_is_taken_up(self, tmp_path: Path, host: Path) -> None:
         (host / "val.en.gz.cut").touch()
         assert "cannot download" in error_of(tmp_path)
-        assert list((tmp_path / "multi30k").iterdir()) == []
+        assert [path.name for path in (tmp_path / "multi30k").iterdir()] == [".download"]
+        (host / "val.en.gz.cut").unlink()
+        assert load(tmp_path).notes == ()
 
-    def test_of_another_file_leaves_nothing(self, tmp_path: Path, host: Path) -> None:
+    def test_of_another_file_is_refused(self, tmp_path: Path, host: Path) -> None:
         (host / "val.de.gz").write_text("<html>Please sign in</html>")
         assert "val.de.gz has sha256 " in error_of(tmp_path)
-        assert list((tmp_path / "multi30k").iterdir()) == []
+        assert not (tmp_path / "multi30k/val.de.gz").exists()
 
     @pytest.mark.parametrize("name", ["train.de.gz", "val.en.gz"])
     def test_that_the_host_lacks(self, tmp_path: Path, host: Path, name: str) -> None:
         (host / name).unlink()
         message = error_of(tmp_path)
         assert "404" in message and str(tmp_path / "multi30k" / name) in message
-        assert list((tmp_path / "multi30k").iterdir()) == []
 
 
 @pytest.mark.usefixtures("made_up")

@@ -94,9 +94,15 @@ class TestLines:
         content = "a\n甲乙\n".encode("gb18030")
         plain.write_bytes(content)
         compressed.write_bytes(gzip.compress(content))
-        assert f"{plain}: not UTF-8 at byte 2 (0xbc)" in error_of(read_parallel_lines, here, plain)
-        message = error_of(read_parallel_lines, here, compressed)
-        assert message.startswith(f"{compressed}:2: not UTF-8") and "zcat b.zh.gz" in message
+        for path, convert in (
+            (plain, "iconv -f gb18030 -t utf-8 a.zh > new.zh"),
+            (compressed, "zcat b.zh.gz | iconv -f gb18030"),
+        ):
+            message = error_of(read_parallel_lines, here, path)
+            assert message.startswith(
+                f"{path}:2: not UTF-8 at byte 2 (0xbc); it looks like gb18030"
+            )
+            assert convert in message
 
     @pytest.mark.parametrize(
         "spoil", [lambda data: data[:-12], lambda _: b"plain", lambda d: d[:15] + bytes(9) + d[24:]]

@@ -356,12 +356,26 @@ class TestErrors:
         valid = mark + first + b"ab "
         write(tmp_path, a_tsv=valid + "乙\tb\n".encode("gb18030"))
         message = error_of(tmp_path / "a.tsv")
-        assert f"not UTF-8 at byte {len(valid)} (0xd2)" in message
+        line = 2 if first else 1
+        assert f"a.tsv:{line}: not UTF-8 at byte {len(valid)} (0xd2)" in message
+        assert "it looks like gb18030" in message
         assert "iconv -f gb18030 -t utf-8 a.tsv > new.tsv" in message
 
     def test_utf_16(self, tmp_path: Path) -> None:
         write(tmp_path, a_tsv=TRAIN.encode("utf-16"))
         assert "iconv -f utf-16 -t utf-8" in error_of(tmp_path / "a.tsv")
+
+    def test_a_damaged_line_of_utf_8(self, tmp_path: Path) -> None:
+        damaged = "主场告捷".encode()[:-1]
+        write(tmp_path, a_tsv="股市大涨\t财经\n".encode() + damaged + b"\t\xe4\xbd\x93\n")
+        assert "a.tsv:2: not UTF-8 at byte 29 (0xe6); most of the text" in error_of(
+            tmp_path / "a.tsv"
+        )
+
+    def test_an_encoding_that_is_not_recognised(self, tmp_path: Path) -> None:
+        write(tmp_path, a_tsv=b"\xff\xff\xff\ta\n")
+        message = error_of(tmp_path / "a.tsv")
+        assert "find out its encoding, convert it: iconv -f ENCODING" in message
 
     def test_unknown_label_in_validation(self, tmp_path: Path) -> None:
         message = error_of(write(tmp_path, train_tsv=TRAIN, dev_tsv=DEV + "中奖\t彩票\n"))

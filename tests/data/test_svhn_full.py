@@ -1,6 +1,7 @@
 """svhn_full: archives written here, the builder, the splits, and what is not as expected."""
 
 import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ import scipy.io
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from tests.data.local_host import NO_HOST, serve
 from tests.data.svhn_archives import digit_struct, png, put_archive
-from tfcamp.data.datasets.svhn_full import archives, svhn_full_dataset_builder
+from tfcamp.data.datasets import fetching
+from tfcamp.data.datasets.svhn_full import upstream
 from tfcamp.data.datasets.svhn_full.archives import read_archive
 from tfcamp.data.image_sources import load_image_dataset
+from tfcamp.data.text_splits import sha256_of
 from tfcamp.errors import UserError
 
 TRAIN = [str(3 * position) for position in range(1, 21)]
@@ -23,13 +27,6 @@ def put_archives(root: Path) -> None:
     folder.mkdir()
     put_archive(folder / "train.tar.gz", TRAIN)
     put_archive(folder / "test.tar.gz", ["10", "123456", "7"])
-
-
-@pytest.fixture
-def no_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Puts upstream on a port of this machine that nothing listens on."""
-    for module in (archives, svhn_full_dataset_builder):
-        monkeypatch.setattr(module, "HOMEPAGE", "http://127.0.0.1:9/")
 
 
 def test_an_archive_by_hand(tmp_path: Path) -> None:
@@ -114,14 +111,63 @@ def test_a_part_of_the_archives(tmp_path: Path) -> None:
         load_image_dataset("svhn_full", data_dir=tmp_path, seed=0)
 
 
-@pytest.mark.usefixtures("no_host")
-@pytest.mark.parametrize("name", ["svhn_full", "svhn_cropped"])
-def test_no_network_says_what_to_put_where(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["svhn_full", "svhn_full/extra"])
+def test_the_archives_are_downloaded(
+    tmp_path: Path, tmp_path_factory, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    host = tmp_path_factory.mktemp("host")
+    archives = {"train": TRAIN, "test": ["10", "7"], "extra": ["55"]}
+    for split, numbers in archives.items():
+        put_archive(host / f"{split}.tar.gz", numbers)
+    sums = {file: sha256_of([host / file]) for file in upstream.FILES}
+    monkeypatch.setattr(upstream, "FILES", sums)
+    with serve(host, monkeypatch) as address:
+        monkeypatch.setattr(upstream, "HOMEPAGE", address)
+        (host / "test.tar.gz.cut").touch()
+        with pytest.raises(UserError, match=r"test\.tar\.gz \(the connection broke at"):
+            load_image_dataset(name, data_dir=tmp_path, seed=0)
+        (host / "test.tar.gz.cut").unlink()
+        dataset = load_image_dataset(name, data_dir=tmp_path, seed=0)
+    has_extra = name.endswith("extra")
+    assert len(dataset.train) == 18 + has_extra
+    found = {path.name for path in (tmp_path / "svhn_full").glob("*.tar.gz")}
+    assert found == set(upstream.urls("extra" if has_extra else "default"))
+
+
+def test_no_network_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "HOMEPAGE", NO_HOST)
     with pytest.raises(UserError) as caught:
-        load_image_dataset(name, data_dir=tmp_path, seed=0)
+        load_image_dataset("svhn_full", data_dir=tmp_path, seed=0)
     message = str(caught.value)
-    assert message.startswith(f"{name}: cannot reach http://127.0.0.1:9/")
-    assert str(tmp_path / name) in message and "\n" not in message
+    assert message.startswith(f"svhn_full: cannot download {NO_HOST}train.tar.gz")
+    assert str(tmp_path / "svhn_full/test.tar.gz") in message and "\n" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_network_for_tfds_own_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", NO_HOST)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(UserError) as caught:
+        load_image_dataset("svhn_cropped", data_dir=tmp_path, seed=0)
+    message = str(caught.value)
+    assert message.startswith("svhn_cropped: cannot be downloaded (<urlopen error")
+    assert f"copy its folder to {tmp_path / 'svhn_cropped'}" in message and "\n" not in message
+
+
+def test_the_builder_has_registered_these_checksums() -> None:
+    listing = Path(upstream.__file__).with_name("checksums.tsv").read_text().splitlines()
+    registered = [line.split("\t") for line in listing]
+    assert {name: sha256 for _, _, sha256, name in registered} == upstream.FILES
+    assert {name: url for url, _, _, name in registered} == upstream.urls("extra")
+
+
+def test_an_archive_that_leads_out_of_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "test.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("test/../../1.png"), io.BytesIO())
+    with pytest.raises(UserError, match=r"test\.tar\.gz: test/\.\./\.\./1\.png: leads out of it"):
+        list(read_archive(path))
 
 
 def test_svhn_cropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +185,7 @@ def test_svhn_cropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return found
 
     monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
-    monkeypatch.setattr(svhn_full_dataset_builder, "check_host", lambda *_: None)
+    monkeypatch.setattr(fetching, "_check_host", lambda _: None)
     dataset = load_image_dataset("svhn_cropped", data_dir=tmp_path, seed=0)
     assert dataset.single_digit and dataset.test is not None
     assert [len(split) for split in (dataset.train, dataset.dev, dataset.test)] == [18, 2, 20]

@@ -137,7 +137,7 @@ class TestErrors:
         place = content.index(b"cmn.txt") + 50
         content[place : place + 20] = bytes(20)
         path.write_bytes(content)
-        assert error_of(tmp_path).startswith(f"{path}: cannot be read: ")
+        assert error_of(tmp_path).startswith(f"{path}/cmn.txt: cannot be read: ")
 
 
 class TestDownload:
@@ -158,12 +158,35 @@ class TestDownload:
     def test_of_something_else_leaves_nothing(self, tmp_path: Path, host: Path) -> None:
         (host / upstream.ARCHIVE).write_text("<html>Not Acceptable</html>")
         assert "cmn-eng.zip: " in error_of(tmp_path)
-        assert list((tmp_path / "tatoeba").iterdir()) == []
+        assert list(tmp_path.iterdir()) == []
 
-    def test_that_breaks_off_leaves_nothing(self, tmp_path: Path, host: Path) -> None:
+    def test_that_breaks_off_is_taken_up(self, tmp_path: Path, host: Path) -> None:
         (host / f"{upstream.ARCHIVE}.cut").touch()
         assert "cannot download" in error_of(tmp_path)
-        assert list((tmp_path / "tatoeba").iterdir()) == []
+        part = tmp_path / "tatoeba/.download" / f"{upstream.ARCHIVE}.part"
+        assert part.read_bytes() == ARCHIVE.read_bytes()[: part.stat().st_size]
+        (host / f"{upstream.ARCHIVE}.cut").unlink()
+        assert len(load(tmp_path).train) == 5
+
+    def test_pieces_of_two_archives(self, tmp_path: Path, host: Path) -> None:
+        """What stands in the middle is told by the checksum of the text alone."""
+        for name, word in (("yesterday.zip", "早"), (upstream.ARCHIVE, "晚")):
+            lines = (f"Sentence {number:04d}.\t{word}{number:04d}\tA\n" for number in range(5000))
+            with zipfile.ZipFile(host / name, "w") as archive:
+                archive.writestr(upstream.TEXT, "".join(lines))
+        holding = tmp_path / "tatoeba/.download"
+        holding.mkdir(parents=True)
+        piece = (host / "yesterday.zip").read_bytes()[:80_000]
+        (holding / f"{upstream.ARCHIVE}.part").write_bytes(piece)
+        load(tmp_path)
+        whole = (tmp_path / "tatoeba" / upstream.ARCHIVE).read_bytes()
+        assert whole == (host / upstream.ARCHIVE).read_bytes()
+
+    def test_of_an_archive_that_leads_out_of_its_folder(self, tmp_path: Path, host: Path) -> None:
+        with zipfile.ZipFile(host / upstream.ARCHIVE, "a") as archive:
+            archive.writestr("../../.profile", "evil")
+        assert "../../.profile: leads out of it" in error_of(tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_builder_and_door_give_the_same_pairs(tmp_path: Path) -> None:

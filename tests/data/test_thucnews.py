@@ -1,13 +1,12 @@
 """thucnews: upstream's files from a folder, from a server, and from a server that fails."""
 
 import hashlib
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.data.local_host import NO_HOST, serve
 from tfcamp.data.datasets.thucnews import upstream
 from tfcamp.data.sources import load_text_dataset
 from tfcamp.errors import UserError
@@ -30,42 +29,20 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def host(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """A folder that a local server serves in upstream's place; `NAME.cut` halves NAME's body."""
+    """A folder that a local server serves in upstream's place."""
     folder = tmp_path_factory.mktemp("host")
     for name in upstream.FILES:
         (folder / name).write_bytes((DUMMY_DATA / name).read_bytes())
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = folder / self.path.lstrip("/")
-            if not path.is_file():
-                self.send_error(404)
-                return
-            body = path.read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            cut = path.with_suffix(path.suffix + ".cut").exists()
-            self.wfile.write(body[: len(body) // 2] if cut else body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        monkeypatch.setattr(upstream, "BASE_URL", f"http://127.0.0.1:{server.server_port}/")
+    with serve(folder, monkeypatch) as address:
+        monkeypatch.setattr(upstream, "BASE_URL", address)
         yield folder
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def no_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts upstream on a port of this machine that nothing listens on."""
-    monkeypatch.setattr(upstream, "BASE_URL", "http://127.0.0.1:9/")
+    monkeypatch.setattr(upstream, "BASE_URL", NO_HOST)
 
 
 def put_dummy_files(folder: Path) -> None:
@@ -125,7 +102,7 @@ class TestFolder:
 
     def test_no_network_says_what_to_put_where(self, tmp_path: Path) -> None:
         message = error_of(tmp_path)
-        assert message.startswith("thucnews: cannot download http://127.0.0.1:9/")
+        assert message.startswith(f"thucnews: cannot download {NO_HOST}")
         for name in upstream.FILES:
             assert str(tmp_path / "thucnews" / name) in message
         assert list(tmp_path.iterdir()) == []
@@ -145,24 +122,24 @@ class TestDownload:
         assert list(again.train) == list(downloaded.train)
 
     @pytest.mark.parametrize("name", ["train.txt", "dev.txt"])
-    def test_that_breaks_off_leaves_nothing(self, tmp_path: Path, host: Path, name: str) -> None:
+    def test_that_breaks_off_is_taken_up(self, tmp_path: Path, host: Path, name: str) -> None:
         (host / f"{name}.cut").touch()
         assert "cannot download" in error_of(tmp_path)
-        assert list((tmp_path / "thucnews").iterdir()) == []
+        assert [path.name for path in (tmp_path / "thucnews").iterdir()] == [".download"]
         (host / f"{name}.cut").unlink()
         assert load_text_dataset("thucnews", data_dir=tmp_path, seed=0).notes == ()
+        assert {path.name for path in (tmp_path / "thucnews").iterdir()} == set(upstream.FILES)
 
     @pytest.mark.parametrize("name", ["train.txt", "test.txt", "class.txt"])
-    def test_of_another_file_leaves_nothing(self, tmp_path: Path, host: Path, name: str) -> None:
+    def test_of_another_file_is_refused(self, tmp_path: Path, host: Path, name: str) -> None:
         (host / name).write_text("<html>Please sign in</html>")
         assert f"{name} has " in error_of(tmp_path)
-        assert list((tmp_path / "thucnews").iterdir()) == []
+        assert not (tmp_path / "thucnews" / name).exists()
 
     def test_that_the_host_lacks(self, tmp_path: Path, host: Path) -> None:
         (host / "dev.txt").unlink()
         message = error_of(tmp_path)
         assert "404" in message and str(tmp_path / "thucnews/dev.txt") in message
-        assert list((tmp_path / "thucnews").iterdir()) == []
 
 
 def test_builder_takes_the_files_of_its_data_dir(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ class TestPairs:
         shutil.copytree(pairs, folder)
         (folder / "dev.tsv").write_bytes("Good morning.\t早上好。\n".encode("gb18030"))
         line = refused(data=folder)
-        assert f"{folder / 'dev.tsv'}: not UTF-8 at byte 14" in line and "iconv" in line
+        assert f"{folder / 'dev.tsv'}:1: not UTF-8 at byte 14" in line and "iconv" in line
 
     def test_the_wrong_way_round(self, refused, tmp_path) -> None:
         for split in ("train", "dev"):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from tfcamp.data.storage import inside
 from tfcamp.errors import UserError
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -48,7 +49,7 @@ class FolderImages:
         """Yields the images' contents one by one."""
         for name in names:
             try:
-                yield (self.path / _inside(name, self.path)).read_bytes()
+                yield (self.path / inside(name, self.path)).read_bytes()
             except OSError as error:
                 raise UserError(f"{self.path / name}: cannot be read: {error.strerror}") from error
 
@@ -72,7 +73,7 @@ class ZipImages:
             members = archive.infolist()
         for member in members:
             # Finder adds a shadow of every file under __MACOSX/.
-            parts = PurePosixPath(_inside(member.filename, path)).parts
+            parts = PurePosixPath(inside(member.filename, path)).parts
             if member.is_dir() or not parts or parts[0] == "__MACOSX":
                 continue
             if PurePosixPath(parts[-1]).suffix.lower() not in _IMAGE_SUFFIXES:
@@ -115,11 +116,3 @@ class ZipImages:
             raise UserError(f"{self.path}: cannot be read as a zip archive: {error}") from error
         with archive:
             yield archive
-
-
-def _inside(name: str, where: Path) -> str:
-    """Returns a name once it is known not to lead out of the folder or archive that it is in."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or path.parts[:1] == (f"{name[:1]}:",):
-        raise UserError(f"{where}: {name}: leads out of it; expected a name inside")
-    return name

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfcamp.data.datasets.svhn_full import archives, svhn_full_dataset_builder
+from tfcamp.data.datasets.fetching import build
+from tfcamp.data.datasets.svhn_full import archives, svhn_full_dataset_builder, upstream
 from tfcamp.data.image_splits import ImageDataset, ImageRow, ImageSplit, count_lengths
 from tfcamp.data.text_splits import sha256_of
 from tfcamp.vision.digits import check_number
@@ -23,24 +24,7 @@ def load_svhn(name: str, root: Path) -> ImageDataset:
       UserError: it is not there and cannot be downloaded.
     """
     single_digit = name == "svhn_cropped"
-    if single_digit:
-        builder = tfds.builder(name, data_dir=root)
-        what_to_do = (
-            f"build it where there is a network (tfds build svhn_cropped) and copy its folder to "
-            f"{root / name}"
-        )
-        has_files = False
-    else:
-        config = "extra" if name.endswith("/extra") else "default"
-        builder = svhn_full_dataset_builder.Builder(data_dir=root, config=config)
-        splits = svhn_full_dataset_builder.SPLITS[config]
-        folder = root / "svhn_full"
-        what_to_do = f"put {', '.join(f'{split}.tar.gz' for split in splits)} into {folder}"
-        has_files = archives.local_archives(folder, splits) is not None
-    if not (Path(builder.data_dir) / "dataset_info.json").exists():
-        if not has_files:
-            svhn_full_dataset_builder.check_host(name, what_to_do)
-        svhn_full_dataset_builder.prepare(builder, what_to_do)
+    builder = build_svhn(name, root)
     more = "+extra" if name.endswith("/extra") else ""
     read = _read_crops if single_digit else _read_numbers
     train, dev, test = (
@@ -53,6 +37,34 @@ def load_svhn(name: str, root: Path) -> ImageDataset:
     return ImageDataset(
         name, train, dev, test, sha256_of(files), tuple(notes), single_digit=single_digit
     )
+
+
+def build_svhn(name: str, root: Path) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a data set that is, or now becomes, built in a folder.
+
+    Raises:
+      UserError: see :func:`load_svhn`.
+    """
+    if name == "svhn_cropped":
+        builder = tfds.builder(name, data_dir=root)
+        if not _is_built(builder):
+            build(builder, name, root)
+        return builder
+    config = "extra" if name.endswith("/extra") else "default"
+    builder = svhn_full_dataset_builder.Builder(data_dir=root, config=config)
+    if not _is_built(builder):
+        folder = root / "svhn_full"
+        if upstream.local_files(folder, config) is None:
+            upstream.fetch(folder, config)
+        # Nothing is left to download.
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )
+    return builder
+
+
+def _is_built(builder: tfds.core.DatasetBuilder) -> bool:
+    return (Path(builder.data_dir) / "dataset_info.json").exists()
 
 
 def _open_split(builder: tfds.core.DatasetBuilder, part: str, read: Any) -> ImageSplit:

@@ -1,10 +1,13 @@
-"""One process at a time in a folder."""
+"""One process at a time in a folder, or in a part of the program."""
 
+import contextlib
 import os
 import socket
+import sys
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TextIO
 
 from tfcamp.errors import UserError
 
@@ -66,11 +69,51 @@ class FolderLock:
         """Tells whether the locked folder was deleted or moved, or another one is in its place."""
         if not self._close.alive:
             return False
-        try:
-            return not os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))
-        except FileNotFoundError:
-            return True
+        return not _stands_at(self._path, self._file)
 
     def release(self) -> None:
         """Lets others have the folder."""
         self._close()
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Lets one process after another into the body; the next one waits, and says so.
+
+    Args:
+      path: of the file to lock; it is made, with its folder, and removed in the end.
+    """
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            _wait_for(file)
+            if not _stands_at(path, file):
+                continue  # who had it has removed it, and the next to come would lock another one
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            return
+
+
+def _stands_at(path: Path, file: TextIO) -> bool:
+    """Tells whether an open file is the one that a path leads to."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _wait_for(file: TextIO) -> None:
+    """Locks a file, where the file system can."""
+    try:
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for the process that has locked {file.name}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+    except (ImportError, OSError):  # Windows; a file system that cannot
+        pass

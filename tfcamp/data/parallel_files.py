@@ -13,8 +13,6 @@ byte order mark, with LF or CRLF. Lines of parallel files may be empty, for they
 lines of a .tsv file are passed over.
 """
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -78,7 +76,7 @@ class TabColumns(NamedTuple):
         Raises:
           UserError: the file cannot be read, is empty, or has one column.
         """
-        first = next((line for line in _read_plain_or_gzip(path) if line), None)
+        first = next((line for line in read_lines(path) if line), None)
         if first is None:
             raise UserError(f'{path}: has no rows; expected "source<TAB>target" on each line')
         fields = [field.strip() for field in first.split("\t")]
@@ -207,7 +205,7 @@ def read_tab_pairs(
       UserError: the file cannot be read, or a line has another number of columns (file:line).
     """
     header_is_next = columns.has_header
-    for number, line in enumerate(_read_plain_or_gzip(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line:
             continue
         if header_is_next:
@@ -229,7 +227,7 @@ def read_parallel_lines(source: Path, target: Path) -> Iterator[ParallelRow]:
     Raises:
       UserError: a file cannot be read, or one has fewer lines than the other.
     """
-    lines = zip_longest(_read_plain_or_gzip(source), _read_plain_or_gzip(target))
+    lines = zip_longest(read_lines(source), read_lines(target))
     for number, (source_line, target_line) in enumerate(lines, start=1):
         if source_line is None or target_line is None:
             longer, shorter = (target, source) if source_line is None else (source, target)
@@ -239,26 +237,3 @@ def read_parallel_lines(source: Path, target: Path) -> Iterator[ParallelRow]:
                 f"{longer.name} {num_lines:,}; line n of one must translate line n of the other"
             )
         yield ParallelRow(source_line, target_line)
-
-
-def _read_plain_or_gzip(path: Path) -> Iterator[str]:
-    """Yields the lines of a file, as :func:`read_lines` does, also of a compressed one."""
-    if path.suffix != ".gz":
-        yield from read_lines(path)
-        return
-    number = 0
-    try:
-        with gzip.open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                decoded = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                yield decoded.removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}:{number}: not UTF-8; if it is gb18030, convert it: zcat {path.name} | "
-            f"iconv -f gb18030 -t utf-8 | gzip > new.{path.name}"
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(
-            f"{path}: cannot be read: {reason}; is it whole, and a gzip file?"
-        ) from error

@@ -118,9 +118,7 @@ def _look_up(name: str, data_dir: Path | None) -> Path:
 def _load_multi30k(folder: Path, asked: Asked) -> ParallelDataset:
     """Opens the upstream files in a folder, fetching them first where they are not there."""
     if multi30k.local_files(folder) is None:
-        from tfcamp.data.datasets.multi30k import multi30k_dataset_builder
-
-        multi30k_dataset_builder.fetch(folder)
+        multi30k.fetch(folder)
     train, dev, test = (
         PairFiles({language: folder / f"{stem}.{language}.gz" for language in multi30k.LANGUAGES})
         for stem in multi30k.SPLITS.values()
@@ -138,9 +136,7 @@ def _load_tatoeba(folder: Path, asked: Asked) -> ParallelDataset:
     """Opens the archive or its text in a folder, fetching it first where it is not there."""
     path = tatoeba.local_file(folder)
     if path is None:
-        from tfcamp.data.datasets.tatoeba import tatoeba_dataset_builder
-
-        tatoeba_dataset_builder.fetch(folder)
+        tatoeba.fetch(folder)
         path = folder / tatoeba.ARCHIVE
     direction = choose_direction(tatoeba.LANGUAGES, *asked, "tatoeba")
     source, target = (tatoeba.LANGUAGES.index(language) for language in direction)

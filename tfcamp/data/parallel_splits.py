@@ -1,6 +1,5 @@
 """Splits of a data set of sentence pairs: streamed from disk at each iteration, never held."""
 
-import hashlib
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfcamp.data.fingerprints import fingerprint
 from tfcamp.errors import UserError
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -136,8 +136,7 @@ def build_dataset(
 
 def sentence_hash(sentence: str, seed: int = 0) -> int:
     """Returns a number in [0, 2**64) that depends on nothing but the sentence and the seed."""
-    digest = hashlib.blake2b(f"{seed}\n{sentence}".encode(), digest_size=8)
-    return int.from_bytes(digest.digest(), "big")
+    return fingerprint(f"{seed}\n{sentence}".encode())
 
 
 def cut_by_sentence(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from tfcamp.data.datasets.fetching import DOWNLOAD_ERRORS, check_host, one_line
+from tfcamp.data.datasets.fetching import build
 from tfcamp.data.languages import choose_direction
 from tfcamp.data.parallel_splits import (
     ParallelDataset,
@@ -50,7 +50,7 @@ def load_tfds_pairs(
         raise UserError(f"{name}: TFDS's data set of this name does not hold pairs of sentences")
     source, target = choose_direction(languages, source_language, target_language, name)
     if not (Path(builder.data_dir) / "dataset_info.json").exists():
-        _prepare(builder, name, root)
+        build(builder, name, root)
 
     def open_part(part: str) -> ParallelSplit:
         def rows() -> Iterator[ParallelRow]:
@@ -82,22 +82,6 @@ def _find_builder(name: str, root: Path) -> tfds.core.DatasetBuilder | None:
             f"{', '.join(configs) or 'none'}"
         )
     return tfds.builder(name, data_dir=root)
-
-
-def _prepare(builder: tfds.core.DatasetBuilder, name: str, root: Path) -> None:
-    """Downloads and builds a data set."""
-    try:
-        for url in list(builder.url_infos or ())[:1]:
-            check_host(url)
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-        )
-    # What TFDS asserts is that files are there which must be downloaded by hand.
-    except (*DOWNLOAD_ERRORS, AssertionError) as error:
-        raise UserError(
-            f"{name}: cannot be downloaded ({one_line(error)}); build it where that can be done "
-            f"(tfds build {name}) and copy its folder to {root / builder.name}"
-        ) from error
 
 
 def _parts(splits: set[str], name: str) -> tuple[str, str, str | None, list[str]]:

@@ -91,10 +91,7 @@ def default_data_dir() -> Path:
 def _load_thucnews(folder: Path) -> TextDataset:
     """Opens the upstream files in a folder, fetching them first where they are not there."""
     if upstream.local_files(folder) is None:
-        # TFDS brings TensorFlow with it, which takes seconds that only a download need cost.
-        from tfcamp.data.datasets.thucnews import thucnews_dataset_builder
-
-        thucnews_dataset_builder.fetch(folder)
+        upstream.fetch(folder)
     dataset = _load_files(
         "thucnews",
         train_path=folder / "train.txt",

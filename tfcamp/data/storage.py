@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from etils import epath
@@ -172,6 +172,22 @@ def _copy(place: Path, target: Path) -> None:
     else:
         with place.open("rb") as source, target.open("wb") as copy:
             shutil.copyfileobj(source, copy, _CHUNK_BYTES)
+
+
+def inside(name: str, where: Path) -> str:
+    """Returns a name once it is known not to lead out of the folder or archive that it is in.
+
+    Args:
+      name: of a file, as an archive or a list of files has it.
+      where: the archive or the folder, for the message.
+
+    Raises:
+      UserError: it leads out.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or path.parts[:1] == (f"{name[:1]}:",):
+        raise UserError(f"{where}: {name}: leads out of it; expected a name inside")
+    return name
 
 
 class FolderCopy:

@@ -13,16 +13,22 @@ label. Files are UTF-8, with or without a byte order mark, with LF or CRLF. Empt
 over; an empty text is a legal text.
 """
 
+import codecs
 import csv
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tfcamp.data.encodings import likely_encoding
 from tfcamp.errors import UserError
 
 TEXT_COLUMNS = ("text", "title", "sentence")
 LABEL_COLUMNS = ("label", "category")
+# From these the encoding of a file that is not UTF-8 is guessed.
+_SAMPLE_BYTES = 1 << 16
 
 
 class FileRow(NamedTuple):
@@ -149,34 +155,45 @@ READERS: dict[str, Callable[[Path], Iterator[FileRow]]] = {
 def read_lines(path: Path) -> Iterator[str]:
     """Yields the lines of a UTF-8 file without their LF or CRLF and without a byte order mark.
 
-    Lines end at LF only: a title may hold U+2028 or another of `str.splitlines`' separators.
+    Lines end at LF only: a title may hold U+2028 or another of `str.splitlines`' separators. A file
+    that ends in ``.gz`` is read as if it were not compressed.
 
     Raises:
-      UserError: the file cannot be opened, or is not UTF-8 (the message says at which byte).
+      UserError: the file cannot be read, or is not UTF-8 (file:line, and the likely encoding).
     """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    is_compressed = path.suffix == ".gz"
     offset = 0
-    with file:
-        for line in file:
-            try:
-                decoded = line.decode("utf-8-sig" if offset == 0 else "utf-8")
-            except UnicodeDecodeError as error:
-                # Notepad's and Excel's "Unicode" is UTF-16, which begins with a mark of its own.
-                utf_16 = offset == 0 and line.startswith((b"\xff\xfe", b"\xfe\xff"))
-                encoding = "utf-16" if utf_16 else "gb18030"
-                # With the mark taken off, the codec counts from the byte after it.
-                marked = offset == 0 and line.startswith(b"\xef\xbb\xbf")
-                at = offset + error.start + (3 if marked else 0)
-                raise UserError(
-                    f"{path}: not UTF-8 at byte {at} (0x{line[at - offset]:02x}); if it is "
-                    f"{encoding}, convert it: iconv -f {encoding} -t utf-8 {path.name} > "
-                    f"new{path.suffix}"
-                ) from error
-            offset += len(line)
-            yield decoded.removesuffix("\n").removesuffix("\r")
+    try:
+        with gzip.open(path, "rb") if is_compressed else path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    decoded = line.decode("utf-8-sig" if offset == 0 else "utf-8")
+                except UnicodeDecodeError as error:
+                    # With the mark taken off, the codec counts from the byte after it.
+                    unmarked = line.removeprefix(codecs.BOM_UTF8) if offset == 0 else line
+                    at = offset + len(line) - len(unmarked) + error.start
+                    encoding = likely_encoding(unmarked + file.read(_SAMPLE_BYTES))
+                    raise UserError(
+                        f"{path}:{number}: not UTF-8 at byte {at} "
+                        f"(0x{unmarked[error.start]:02x}); {_how_to_convert(path, encoding)}"
+                    ) from error
+                offset += len(line)
+                yield decoded.removesuffix("\n").removesuffix("\r")
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        hint = "; is it whole, and a gzip file?" if is_compressed else ""
+        raise UserError(f"{path}: cannot be read: {reason}{hint}") from error
+
+
+def _how_to_convert(path: Path, encoding: str | None) -> str:
+    """Says how a file that is not UTF-8 becomes it."""
+    if encoding == "utf-8":
+        return "most of the text there is UTF-8, so this line is damaged: write it anew"
+    guess = f"it looks like {encoding}" if encoding else "find out its encoding"
+    convert = f"iconv -f {encoding or 'ENCODING'} -t utf-8"
+    if path.suffix == ".gz":
+        return f"{guess}, convert it: zcat {path.name} | {convert} | gzip > new.{path.name}"
+    return f"{guess}, convert it: {convert} {path.name} > new{path.suffix}"
 
 
 class _Columns(NamedTuple):

@@ -17,6 +17,10 @@ MAX_CLASSES = 10_000
 Reader = Callable[[Path], Iterator[FileRow]]
 
 
+class SingleClassError(UserError):
+    """All rows of a training file have one label."""
+
+
 class TextRow(NamedTuple):
     """One example.
 
@@ -176,7 +180,8 @@ def training_split(
       classes: the class names, or None to take the labels that the file has.
 
     Raises:
-      UserError: a row is broken, a label unknown, there are no labels, or only one class.
+      UserError: a row is broken, a label unknown, or there are no labels.
+      SingleClassError: all rows are of one class.
     """
     tally = tally_labels(path, read)
     if None in tally:
@@ -185,7 +190,7 @@ def training_split(
     split = _whole_file(path, read, tally, classes)
     present = [name for name, count in zip(classes.names, split.class_counts, strict=True) if count]
     if len(present) == 1:
-        raise UserError(
+        raise SingleClassError(
             f"{path}: all {len(split)} rows have the label {present[0]!r}; expected two classes at "
             "least"
         )

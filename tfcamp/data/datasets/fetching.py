@@ -1,12 +1,10 @@
-"""Downloads the files of data sets, all of them and verified, or none."""
+"""Downloads by way of TFDS: what its builders need, and its own data sets as a whole."""
 
 import http.client
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import tensorflow_datasets.public_api as tfds
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
@@ -14,7 +12,7 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tfcamp.errors import UserError
 
 # What a download may end with, short of a mistake in the code.
-DOWNLOAD_ERRORS = (
+_DOWNLOAD_ERRORS = (
     OSError,
     http.client.HTTPException,
     tfds.download.DownloadError,
@@ -50,44 +48,33 @@ def download_verified(
     return files
 
 
-def fetch_files(
-    name: str,
-    folder: Path,
-    urls: Mapping[str, str],
-    difference: Callable[[str, Path], str | None],
-    *,
-    url_infos: Any = None,
-) -> None:
-    """Downloads files into a folder: all of them and verified, or none.
+def build(builder: tfds.core.DatasetBuilder, name: str, root: Path) -> None:
+    """Lets TFDS download and build one of its own data sets.
 
     Args:
-      name: of the data set.
-      folder: is made if it is not there.
-      urls: see :func:`download_verified`, and so is `difference`.
-      difference: see there.
-      url_infos: TFDS's checksums of these addresses, if it has any.
+      builder: the data set's.
+      name: of the data set, with its configuration where it has several.
+      root: TFDS's folder, for the message.
 
     Raises:
-      UserError: no network, a broken download or a folder that cannot be written; says which files
-        to put where.
+      UserError: no network, or a broken download; says what else can be done.
     """
     try:
-        check_host(next(iter(urls.values())))
-        folder.mkdir(parents=True, exist_ok=True)
-        # What breaks off stays in the temporary folder and is never taken for good.
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
-            dl_manager = tfds.download.DownloadManager(download_dir=temporary, url_infos=url_infos)
-            for file, path in download_verified(dl_manager, urls, difference).items():
-                path.replace(folder / file)
-    except DOWNLOAD_ERRORS as error:
-        places = ", ".join(str(folder / file) for file in urls)
+        for url in list(builder.url_infos or ())[:1]:
+            _check_host(url)
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )
+    # What TFDS asserts is that files are there which must be downloaded by hand.
+    except (*_DOWNLOAD_ERRORS, AssertionError) as error:
+        reason = (str(error) or repr(error)).splitlines()[0]
         raise UserError(
-            f"{name}: cannot download {next(iter(urls.values()))} ({one_line(error)}); put what "
-            f"stands there at {places}"
+            f"{name}: cannot be downloaded ({reason}); build it where that can be done (tfds build "
+            f"{name}) and copy its folder to {root / builder.name}"
         ) from error
 
 
-def check_host(url: str) -> None:
+def _check_host(url: str) -> None:
     """Asks a host once whether it answers: TFDS goes on asking for over three minutes.
 
     Raises:
@@ -98,8 +85,3 @@ def check_host(url: str) -> None:
             pass
     except urllib.error.HTTPError:
         pass  # An answer it is; TFDS asks in another way, and reports it if that is refused too.
-
-
-def one_line(error: Exception) -> str:
-    """Returns what an error says first."""
-    return (str(error) or repr(error)).splitlines()[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow_datasets.public_api as tfds
 
-from tfcamp.data.datasets.fetching import download_verified, fetch_files
+from tfcamp.data.datasets.fetching import download_verified
 from tfcamp.data.datasets.multi30k import upstream
 from tfcamp.data.parallel_files import read_parallel_lines
 
@@ -38,14 +38,3 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, german: Path, english: Path) -> Iterator[tuple[int, dict]]:
         for number, pair in enumerate(read_parallel_lines(german, english)):
             yield number, {"de": pair.source, "en": pair.target}
-
-
-def fetch(folder: Path) -> None:
-    """Downloads upstream's files into a folder: all six and verified, or none.
-
-    Raises:
-      UserError: see :func:`fetch_files`.
-    """
-    fetch_files(
-        "multi30k", folder, upstream.urls(), upstream.difference, url_infos=Builder.url_infos
-    )

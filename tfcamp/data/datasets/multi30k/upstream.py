@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from tfcamp.data.text_splits import sha256_of
-from tfcamp.errors import UserError
+from tfcamp.data import downloads
 
 HOMEPAGE = "https://github.com/multi30k/dataset"
 COMMIT = "a3d2e0d26b56f3846f66a952536ffed4e401d05a"
@@ -34,21 +33,14 @@ def local_files(folder: Path) -> dict[str, Path] | None:
     Raises:
       UserError: the folder has some of them.
     """
-    files = {name: folder / name for name in FILES}
-    lacking = [name for name, path in files.items() if not path.is_file()]
-    if not lacking:
-        return files
-    if len(lacking) < len(files):
-        raise UserError(
-            f"{folder}: lacks {', '.join(lacking)}; put it beside the others ({BASE_URL}), or move "
-            "them away to have all six downloaded"
-        )
-    return None
+    return downloads.local_files("multi30k", folder, FILES, BASE_URL)
+
+
+def fetch(folder: Path) -> None:
+    """Downloads the files that a folder lacks: see :func:`tfcamp.data.downloads.fetch_files`."""
+    downloads.fetch_files("multi30k", folder, urls(), difference)
 
 
 def difference(name: str, path: Path) -> str | None:
     """Returns how a file differs from upstream's file of that name, or None where it does not."""
-    found, expected = sha256_of([path]), FILES[name]
-    if found == expected:
-        return None
-    return f"{name} has sha256 {found[:12]}, upstream's has {expected[:12]}"
+    return downloads.sha256_difference(name, path, FILES[name])

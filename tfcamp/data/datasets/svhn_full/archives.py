@@ -4,17 +4,17 @@ import io
 import tarfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tfcamp.data.storage import inside
 from tfcamp.errors import UserError
 from tfcamp.vision.digits import check_number
 
-HOMEPAGE = "http://ufldl.stanford.edu/housenumbers/"
 DIGIT_STRUCT = "digitStruct.mat"
 BOX_KEYS = ("left", "top", "width", "height")
 
@@ -33,24 +33,6 @@ class HouseNumber(NamedTuple):
     image: bytes
     number: str
     boxes: npt.NDArray[np.int32]
-
-
-def local_archives(folder: Path, splits: tuple[str, ...]) -> dict[str, Path] | None:
-    """Returns the archive of each split where a folder has all, None where it has none.
-
-    Raises:
-      UserError: the folder has some of them.
-    """
-    paths = {split: folder / f"{split}.tar.gz" for split in splits}
-    lacking = [path.name for path in paths.values() if not path.is_file()]
-    if not lacking:
-        return paths
-    if len(lacking) < len(paths):
-        raise UserError(
-            f"{folder}: lacks {', '.join(lacking)}; put it beside the others ({HOMEPAGE}), or move "
-            "them away to have all downloaded"
-        )
-    return None
 
 
 def read_archive(path: Path) -> Iterator[HouseNumber]:
@@ -113,12 +95,13 @@ def _numbers(file: h5py.File, column: h5py.Dataset) -> list[float]:
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yields file name and content of an archive's members, one at a time."""
+    """Yields file name and content of an archive's members, one at a time; nothing is unpacked."""
     try:
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
+                name = PurePosixPath(inside(member.name, path)).name
                 file = archive.extractfile(member) if member.isfile() else None
                 if file is not None:
-                    yield member.name.rpartition("/")[2], file.read()
+                    yield name, file.read()
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read as a tar archive: {error}") from error

@@ -1,25 +1,15 @@
 """svhn_full dataset."""
 
-import http.client
 import io
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets.public_api as tfds
-from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
-from tfcamp.data.datasets.svhn_full.archives import (
-    BOX_KEYS,
-    HOMEPAGE,
-    local_archives,
-    read_archive,
-)
-from tfcamp.errors import UserError
-
-SPLITS = {"default": ("train", "test"), "extra": ("train", "test", "extra")}
+from tfcamp.data.datasets.svhn_full import upstream
+from tfcamp.data.datasets.svhn_full.archives import BOX_KEYS, read_archive
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -46,17 +36,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             supervised_keys=("image", "number"),
-            homepage=HOMEPAGE,
+            homepage=upstream.HOMEPAGE,
             license="For non-commercial use only.",
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        splits = SPLITS[self.builder_config.name]
-        archives = local_archives(Path(self.data_dir_root) / self.name, splits)
+        config = self.builder_config.name
+        archives = upstream.local_files(Path(self.data_dir_root) / self.name, config)
         if archives is None:
-            urls = {split: f"{HOMEPAGE}{split}.tar.gz" for split in splits}
-            archives = {split: Path(path) for split, path in dl_manager.download(urls).items()}
-        return {split: self._generate_examples(path) for split, path in archives.items()}
+            # TFDS verifies them by checksums.tsv.
+            archives = dl_manager.download(upstream.urls(config))
+        return {
+            split: self._generate_examples(Path(archives[f"{split}.tar.gz"]))
+            for split in upstream.SPLITS[config]
+        }
 
     def _generate_examples(self, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for row in read_archive(path):
@@ -70,42 +63,3 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "digits": {"label": [int(digit) for digit in row.number], **columns},
                 },
             )
-
-
-def prepare(builder: tfds.core.DatasetBuilder, what_to_do: str) -> None:
-    """Builds a data set of this homepage that is not built yet.
-
-    Args:
-      builder: svhn_full's or svhn_cropped's.
-      what_to_do: for the message, where there is no network.
-
-    Raises:
-      UserError: no network, or a broken download.
-    """
-    try:
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-        )
-    except (
-        OSError,
-        http.client.HTTPException,
-        tfds.download.DownloadError,
-        NonMatchingChecksumError,
-    ) as error:
-        reason = (str(error) or repr(error)).splitlines()[0]
-        raise UserError(
-            f"{builder.name}: cannot be had from {HOMEPAGE} ({reason}); {what_to_do}"
-        ) from error
-
-
-def check_host(name: str, what_to_do: str) -> None:
-    """Asks the homepage once: TFDS goes on asking a host that is not there for minutes.
-
-    Raises:
-      UserError: it does not answer.
-    """
-    try:
-        with urllib.request.urlopen(HOMEPAGE, timeout=10):
-            pass
-    except (OSError, http.client.HTTPException) as error:
-        raise UserError(f"{name}: cannot reach {HOMEPAGE} ({error}); {what_to_do}") from error

@@ -2,7 +2,7 @@
 
 import tensorflow_datasets.public_api as tfds
 
-from tfcamp.data.datasets.svhn_full import svhn_full_dataset_builder
+from tfcamp.data.datasets.svhn_full import svhn_full_dataset_builder, upstream
 
 
 class SvhnFullTest(tfds.testing.DatasetBuilderTestCase):
@@ -12,7 +12,7 @@ class SvhnFullTest(tfds.testing.DatasetBuilderTestCase):
     BUILDER_CONFIG_NAMES_TO_TEST = ["extra"]  # noqa: RUF012  TFDS's own convention
     SPLITS = {"train": 3, "test": 2, "extra": 2}  # noqa: RUF012
     DL_DOWNLOAD_RESULT = {  # noqa: RUF012
-        split: f"{split}.tar.gz" for split in ("train", "test", "extra")
+        name: name for name in upstream.urls("extra")
     }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow_datasets.public_api as tfds
 
-from tfcamp.data.datasets.fetching import download_verified, fetch_files
+from tfcamp.data.datasets.fetching import download_verified
 from tfcamp.data.datasets.tatoeba import upstream
 
 
@@ -44,12 +44,3 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyrig
         for number, pair in enumerate(upstream.read_split(path, split)):
             attributed = {"attribution": pair.attribution}
             yield number, {"en": pair.english, "zh": pair.chinese, **attributed}
-
-
-def fetch(folder: Path) -> None:
-    """Downloads the archive into a folder.
-
-    Raises:
-      UserError: see :func:`fetch_files`.
-    """
-    fetch_files("tatoeba", folder, upstream.urls(), upstream.difference)

@@ -1,13 +1,14 @@
 """The English-Chinese archive of Tatoeba's sentences, and how its pairs are split."""
 
-import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from tfcamp.data.downloads import fetch_files
+from tfcamp.data.fingerprints import letters_of
 from tfcamp.data.parallel_splits import sentence_hash
+from tfcamp.data.storage import inside
 from tfcamp.data.text_files import read_lines
 from tfcamp.errors import UserError
 
@@ -45,10 +46,20 @@ def local_file(folder: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+def fetch(folder: Path) -> None:
+    """Downloads the archive into a folder: see :func:`tfcamp.data.downloads.fetch_files`."""
+    fetch_files("tatoeba", folder, urls(), difference)
+
+
 def difference(name: str, path: Path) -> str | None:
-    """Returns why a file cannot be the archive, or None: it is renewed, so it has no checksum."""
+    """Returns why a file cannot be the archive, or None: it is renewed, so it has no checksum.
+
+    It is read through: so a piece of an older one shows by the checksum that a zip file has of each
+    member.
+    """
     try:
-        next(read_pairs(path), None)
+        for _ in read_pairs(path):
+            pass
     except UserError as error:
         return f"{name}: {error}"
     return None
@@ -63,6 +74,9 @@ def read_pairs(path: Path) -> Iterator[TatoebaPair]:
     try:
         text = path
         if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for name in archive.namelist():
+                    inside(name, path)
             text = cast(Path, zipfile.Path(path, TEXT))  # what read_lines needs of a path, it has
             if not text.is_file():
                 raise UserError(f"{path}: has no {TEXT}; is it {ARCHIVE} of {HOMEPAGE}?")
@@ -74,7 +88,7 @@ def read_pairs(path: Path) -> Iterator[TatoebaPair]:
                     f"tabs, got {len(fields)} columns; is it {TEXT} or {ARCHIVE} of {HOMEPAGE}?"
                 )
             yield TatoebaPair(*fields)
-    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: cannot be read: {error}; is it whole?") from error
 
 
@@ -96,10 +110,10 @@ def read_split(path: Path, split: str) -> Iterator[TatoebaPair]:
     """
     before = {"test": (), "validation": ("test",), "train": ("test", "validation")}[split]
     taken = {
-        _letters(pair.chinese) for pair in read_pairs(path) if split_of(pair.english) in before
+        letters_of(pair.chinese) for pair in read_pairs(path) if split_of(pair.english) in before
     }
     for pair in read_pairs(path):
-        if split_of(pair.english) == split and _letters(pair.chinese) not in taken:
+        if split_of(pair.english) == split and letters_of(pair.chinese) not in taken:
             yield pair
 
 
@@ -109,10 +123,5 @@ def split_of(english: str) -> str:
     >>> split_of("Wait!"), split_of("wait")
     ('train', 'train')
     """
-    place = sentence_hash(_letters(english)) % 100
+    place = sentence_hash(letters_of(english)) % 100
     return next((split for split, places in _HELD_OUT.items() if place in places), "train")
-
-
-def _letters(sentence: str) -> str:
-    """Returns the letters and digits of a sentence, in one case and width."""
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", sentence).casefold()))

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from tfcamp.errors import UserError
+from tfcamp.data import downloads
 
 HOMEPAGE = "https://github.com/649453932/Chinese-Text-Classification-Pytorch"
 COMMIT = "6cb26819af7b646275aff8a4693676f2849e67f6"
@@ -36,22 +36,23 @@ FILES = {
 }
 
 
+def urls() -> dict[str, str]:
+    """Returns the address of each file by its name."""
+    return {name: BASE_URL + name for name in FILES}
+
+
 def local_files(folder: Path) -> dict[str, Path] | None:
     """Returns the files by name where a folder has all four, None where it has none.
 
     Raises:
       UserError: the folder has some of them.
     """
-    files = {name: folder / name for name in FILES}
-    lacking = [name for name, path in files.items() if not path.is_file()]
-    if not lacking:
-        return files
-    if len(lacking) < len(files):
-        raise UserError(
-            f"{folder}: lacks {', '.join(lacking)}; put it beside the others ({BASE_URL}), or move "
-            "them away to have all four downloaded"
-        )
-    return None
+    return downloads.local_files("thucnews", folder, FILES, BASE_URL)
+
+
+def fetch(folder: Path) -> None:
+    """Downloads the files that a folder lacks: see :func:`tfcamp.data.downloads.fetch_files`."""
+    downloads.fetch_files("thucnews", folder, urls(), difference)
 
 
 def difference(name: str, path: Path) -> str | None:

@@ -1,0 +1,123 @@
+"""A look at the user's own files, read as a project would read them: `check_dataset`."""
+
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from tfcamp.data.check_report import Report
+from tfcamp.data.pair_check import check_pairs
+from tfcamp.data.parallel_files import TAB_SUFFIX, TabColumns, find_pair_files
+from tfcamp.data.parallel_sources import load_parallel_dataset
+from tfcamp.data.sources import load_text_dataset
+from tfcamp.data.text_check import check_texts
+from tfcamp.data.text_files import LABEL_COLUMNS, READERS, TEXT_COLUMNS, read_lines
+from tfcamp.data.text_splits import SingleClassError
+from tfcamp.errors import UserError
+
+# Projects, which read labelled texts, pictures of numbers and sentence pairs.
+Task = Literal["news", "street_view", "translation"]
+
+_PICTURE_FILES = ("train.json", "mchar_train.json", "train.npz", "labels.csv")
+# Lines of a file of two columns that tell whether the second one holds labels, which repeat.
+_LINES_TO_JUDGE = 1000
+
+
+def check_dataset(
+    dataset: str,
+    task: Task,
+    *,
+    source_language: str | None = None,
+    target_language: str | None = None,
+    seed: int = 0,
+) -> Report:
+    """Reads a data set as a project does, and tells what would harm training.
+
+    The rows are streamed; of each, a few bytes are kept.
+
+    Args:
+      dataset: path of a file or folder, or the paths of two files of lines, ``a.en,a.zh``.
+      task: the project that reads it.
+      source_language: see :func:`tfcamp.data.parallel_sources.load_parallel_dataset`.
+      target_language: see there.
+      seed: what the random cut of a lone file depends on.
+
+    Raises:
+      UserError: the project cannot read it.
+    """
+    # Here it is a path, also where a known data set is called like it.
+    dataset = os.path.join(os.curdir, os.path.expanduser(dataset))
+    if task == "translation":
+        pairs = load_parallel_dataset(
+            dataset,
+            source_language=source_language,
+            target_language=target_language,
+            data_dir=None,
+            seed=seed,
+        )
+        return check_pairs(pairs)
+    if task == "street_view":
+        # These bring TensorFlow with them, which takes seconds that only pictures need cost.
+        from tfcamp.data.image_check import check_images
+        from tfcamp.data.image_sources import load_image_dataset
+
+        return check_images(load_image_dataset(dataset, data_dir=None, seed=seed))
+    try:
+        return check_texts(load_text_dataset(dataset, data_dir=None, seed=seed))
+    except SingleClassError as error:
+        return Report("labelled texts", findings=[str(error)])
+
+
+def guess_task(dataset: str) -> Task:
+    """Returns which project reads such files.
+
+    Raises:
+      UserError: there is no such file or folder, or it is not like any project's.
+    """
+    if dataset.count(",") == 1 and not Path(dataset).exists():
+        return "translation"
+    path = Path(dataset).expanduser()
+    if path.is_dir():
+        return _guess_by_folder(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    if path.name in _PICTURE_FILES or path.suffix == ".zip":
+        return "street_view"
+    if path.name.removesuffix(".gz").endswith(TAB_SUFFIX):
+        return _guess_by_columns(path)
+    if path.suffix in READERS:
+        return "news"
+    raise UserError(
+        f"{path}: expected labelled texts ({', '.join(READERS)}), sentence pairs (.tsv, or two "
+        "files of lines, as in a.en,a.zh) or a folder"
+    )
+
+
+def _guess_by_folder(folder: Path) -> Task:
+    if any((folder / name).is_file() for name in _PICTURE_FILES):
+        return "street_view"
+    files = find_pair_files(folder).get("train")
+    if files is not None and None not in files.paths:
+        return "translation"
+    if files is not None:
+        return _guess_by_columns(files.paths[None])
+    if any((folder / f"train{suffix}").is_file() for suffix in READERS):
+        return "news"
+    raise UserError(
+        f"{folder}: expected labelled texts (train{', '.join(READERS)}), sentence pairs (train.tsv,"
+        f" or train.en and train.zh) or pictures ({', '.join(_PICTURE_FILES)})"
+    )
+
+
+def _guess_by_columns(path: Path) -> Task:
+    """Tells labelled texts from sentence pairs by the columns of a tab-separated file."""
+    lines = [line.split("\t") for line in islice(filter(None, read_lines(path)), _LINES_TO_JUDGE)]
+    header = {field.strip().lower() for field in lines[0]} if lines else set()
+    # A lone column is no pair, and what reads labels tells best what it expects.
+    if len(header) < 2 or (header & set(TEXT_COLUMNS) and header & set(LABEL_COLUMNS)):
+        return "news"
+    columns = TabColumns.of(path)
+    if columns.has_header or columns.width > 2:
+        return "translation"
+    seconds = [fields[1] for fields in lines if len(fields) == 2]
+    return "news" if len(set(seconds)) <= len(seconds) / 2 else "translation"
