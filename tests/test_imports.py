@@ -14,8 +14,8 @@ GROUPS = (
     {"data", "text", "vision"},
     {"models", "losses", "metrics"},
     {"training", "decoding"},
-    {"export", "figures", "runs", "bench", "launch"},
-    {"cli", "projects"},
+    {"export", "figures", "runs", "bench", "launch", "tuning", "config_files"},
+    {"cli", "data_cli", "demo", "doctor", "projects"},
 )
 LEVEL = {room: level for level, group in enumerate(GROUPS) for room in group}
 # What needs nothing of the house may be used in all of it.

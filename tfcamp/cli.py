@@ -1,18 +1,28 @@
 """The command line: ``tfcamp …`` itself, and what every project script does around its ``main``."""
 
+import argparse
+import contextlib
 import errno
-import json as json_format
+import importlib.util
+import io
+import itertools
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TextIO, TypeVar
 
 import tyro
 
+from tfcamp import data_cli
+from tfcamp.config_files import config_from_file
 from tfcamp.errors import Interrupted, UserError
 
 app = tyro.extras.SubcommandApp()
+app.command(data_cli.app, name="data", help="List and fetch data sets, and check your own.")
 Config = TypeVar("Config")
 
 # What the disk, not the program, is to blame for.
@@ -32,7 +42,36 @@ def run_project(main: Callable[[Config], None], config_class: type[Config]) -> N
     """
     description = (main.__doc__ or "").strip()
     # The config, too, refuses values with a UserError.
-    sys.exit(_exit_status(lambda: main(tyro.cli(config_class, description=description))))
+    sys.exit(_exit_status(lambda: main(_parse_options(config_class, description))))
+
+
+def _parse_options(config_class: type[Config], description: str) -> Config:
+    """Returns what the command line says, then what the file of ``--config`` says, then defaults.
+
+    Raises:
+      UserError: the file is of no use, or the config refuses a value.
+    """
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", type=Path, nargs="?")
+    path = finder.parse_known_args()[0].config
+    defaults = tyro.MISSING_NONPROP
+    if path is not None:
+        defaults = config_from_file(path, config_class, missing=tyro.MISSING)
+
+    def options(
+        config: Path | None = None,
+        rest: Annotated[config_class, tyro.conf.arg(name="")] = defaults,  # pyright: ignore
+    ) -> Any:
+        """Takes the options apart.
+
+        Args:
+          config: A JSON file of options, such as tune.py's best.json; further options win over it.
+          rest: All others.
+        """
+        del config
+        return rest
+
+    return tyro.cli(options, description=description)
 
 
 def _exit_status(run: Callable[[], None]) -> int:
@@ -67,20 +106,18 @@ def _exit_status(run: Callable[[], None]) -> int:
 
 
 @app.command
-def doctor(json: bool = False) -> None:
-    """Show what this machine offers: versions, devices, threads.
+def doctor(json: bool = False, seconds: float = 10.0) -> None:
+    """Check whether training would run on this machine, how fast, and what mends it.
+
+    The exit status is 1 if python projects/news/train.py would fail.
 
     Args:
-      json: Print one JSON object instead of a table.
+      json: Print one JSON object instead of lines.
+      seconds: How long the speed tests may take; 0 leaves them out.
     """
-    from tfcamp.runs import describe_environment
+    from tfcamp.doctor import run_doctor
 
-    environment = describe_environment()
-    if json:
-        print(json_format.dumps(environment))
-        return
-    for name, value in environment.items():
-        print(f"{name:<12}{value}")
+    sys.exit(run_doctor(json=json, seconds=seconds))
 
 
 @app.command
@@ -101,7 +138,7 @@ def launch(
     number. Ctrl-C lets all of them save; when one fails, all end, with its exit status.
 
     Args:
-      command: The program and its arguments, after ``--``.
+      command: The program and its arguments, after "--".
       workers: Number of processes. They share this machine's cores.
       port: The workers listen on this port and those that follow; free ones if not given.
     """
@@ -110,7 +147,68 @@ def launch(
     sys.exit(launch(command, workers=workers, port=port))
 
 
+@app.command
+def demo(saved_models: Path | None = None, host: str = "127.0.0.1", port: int = 7860) -> None:
+    """Open a page in the browser on which the trained models answer.
+
+    Headlines, house numbers and sentences, in English and Chinese. Needs gradio:
+    pip install -e ".[demo]". Nothing is sent over the network.
+
+    Args:
+      saved_models: Folder of the models, news/1 and so on; of this checkout if not given.
+      host: Address to listen on; 0.0.0.0 lets other machines in.
+      port: Port to listen on; 0 for any that is free.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise UserError('tfcamp demo needs gradio: pip install -e ".[demo]"')
+    from tfcamp.demo.server import serve_demo
+
+    folder = saved_models or Path(__file__).parents[1] / "saved_models"
+    serve_demo(folder, host=host, port=port)
+
+
 def main() -> None:
     """Runs ``tfcamp``."""
-    description = "TensorFlow 2 / Keras 3 examples that work like a product."
-    sys.exit(_exit_status(lambda: app.cli(prog="tfcamp", description=description)))
+
+    def run() -> None:
+        description = "TensorFlow 2 / Keras 3 examples that work like a product."
+        with _folded_help():
+            app.cli(prog="tfcamp", description=description)
+
+    sys.exit(_exit_status(run))
+
+
+class _HelpPage(io.StringIO):
+    """Collects what ``--help`` says, and passes for the screen that it is meant for."""
+
+    def __init__(self, screen: TextIO) -> None:
+        super().__init__()
+        self._screen = screen
+
+    @property
+    def encoding(self) -> str:
+        """The screen's encoding: tyro draws its boxes with what it has."""
+        return self._screen.encoding
+
+    def isatty(self) -> bool:
+        """Tells whether there may be colours."""
+        return self._screen.isatty()
+
+
+@contextlib.contextmanager
+def _folded_help() -> Iterator[None]:
+    """Breaks the lines of ``--help``: tyro leaves each paragraph above its boxes in one."""
+    arguments = set(itertools.takewhile(lambda argument: argument != "--", sys.argv[1:]))
+    if not arguments & {"-h", "--help"}:
+        yield
+        return
+    page = _HelpPage(sys.stdout)
+    width = shutil.get_terminal_size().columns
+    try:
+        with contextlib.redirect_stdout(page):
+            yield
+    finally:
+        for line in page.getvalue().splitlines():
+            # Boxes are as wide as they should be, however long their colours make them.
+            fits = len(line) <= width or line.startswith(("╭", "│", "╰", "\x1b"))
+            print(line if fits else textwrap.fill(line, width, break_on_hyphens=False))

@@ -17,9 +17,8 @@ class StreetConfig:
 
     # Data
     dataset: str = "sample"
-    """sample (drawn here), drawings (harder ones), svhn_cropped, svhn_full, svhn_full/extra, or the
-    path of a folder. Yours may be in the competition's layout, hold crops (.npz), or images and a
-    labels.csv."""
+    """sample (drawn here), drawings (harder), svhn_cropped, svhn_full, svhn_full/extra, or a path.
+    A folder may be in the competition's layout, hold crops (.npz), or images and a labels.csv."""
     data_dir: Path | None = None
     """Folder that holds data sets, one sub-folder each; looked up before any download."""
     train_rows: int | None = None
@@ -37,8 +36,8 @@ class StreetConfig:
 
     # Augmentation: how far each training image is changed; 0 leaves a change out
     augmentation: float | None = None
-    """Factor on all changes from shift to noise; if not given, 1, or 0.3 for drawings, of which no
-    two are alike."""
+    """Factor on all changes from --shift to --noise; if not given, 1, or 0.3 for drawings.
+    No two drawings are alike anyway."""
     shift: float = 0.05
     """Largest shift, as a share of the side."""
     scale: float = 0.15
@@ -86,9 +85,9 @@ class StreetConfig:
     ] = "resnet"
     """The network below multihead and ctc."""
     image_height: int | None = None
-    """Pixels that the model sees; if not given, 48, or 32 of a single digit."""
+    """Height of what the model sees in pixels; if not given, 48, or 32 of a single digit."""
     image_width: int | None = None
-    """Likewise; if not given, 96, or 32 of a single digit."""
+    """Width of what the model sees in pixels; if not given, 96, or 32 of a single digit."""
     width_multiplier: float = 0.5
     """Factor on the number of channels everywhere."""
     depth: int | None = None
@@ -150,11 +149,11 @@ class StreetConfig:
     virtual_devices: int | None = None
     """Rehearses mirrored training with so many replicas on one CPU."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the computation; the weights stay float32. auto takes bfloat16 on TPUs and
-    on CPUs with instructions for it, else float32."""
+    """Number format of the computation; the weights stay float32.
+    auto takes bfloat16 on TPUs and on CPUs with instructions for it, else float32."""
     accumulate: int = 1
-    """Parts in which each replica takes its rows of a batch: less memory, but batch normalisation
-    sees one part at a time."""
+    """Parts in which each replica takes its rows of a batch, which takes less memory.
+    Batch normalisation then sees one part at a time."""
     jit_compile: bool = False
     """Whether XLA compiles forward and backward."""
     steps_per_call: int | None = None
