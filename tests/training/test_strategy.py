@@ -37,6 +37,23 @@ def pretend_devices(monkeypatch, **paths: list[str]) -> None:
     monkeypatch.setattr("glob.glob", files.__getitem__)
 
 
+def test_the_library_that_tensorflow_does_not_find_is_loaded_first(monkeypatch, tmp_path) -> None:
+    library = tmp_path / "nvidia/cusolver/lib/libcusolver.so.11"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "nvidia", raising=False)
+    loaded = []
+
+    def load(path: str) -> None:
+        loaded.append(path)
+        raise OSError("file too short")  # which is not the end
+
+    monkeypatch.setattr("ctypes.CDLL", load)
+    choose_strategy("one")
+    assert loaded == [str(library)]
+
+
 @pytest.mark.parametrize("name", ["one", "auto"])
 def test_one_device(monkeypatch, name):
     pretend_devices(monkeypatch)
@@ -104,7 +121,8 @@ def test_auto_sees_a_tpu(monkeypatch, made, environ, accel, vfio, libtpu, expect
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     pretend_devices(monkeypatch, accel=accel, vfio=vfio)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if libtpu else None)
+    found = {"libtpu": "there"} if libtpu else {}
+    monkeypatch.setattr("importlib.util.find_spec", found.get)
     assert (choose_strategy() == ["_tpu"]) == expected
 
 

@@ -5,6 +5,8 @@ and their gradients are summed. A process chooses once: collective operations ar
 order in which a process makes them, so a second strategy gets in the way of the first.
 """
 
+import contextlib
+import ctypes
 import dataclasses
 import faulthandler
 import glob
@@ -12,6 +14,7 @@ import importlib.util
 import os
 import signal
 import time
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -59,6 +62,7 @@ def choose_strategy(
         raise UserError(f"--strategy {name}: expected one of {', '.join(_NAMES)}")
     if virtual_devices is not None and name not in ("auto", "mirrored"):
         raise UserError(f"--virtual-devices {virtual_devices}: goes with --strategy mirrored only")
+    _load_cusolver()
     if name == "auto":
         name = _best_strategy(virtual_devices)
     if name == "one":
@@ -73,6 +77,19 @@ def choose_strategy(
     elif _choice.asked != asked:
         raise ValueError(f"asked for strategy {asked}, but this process has {_choice.asked}")
     return _choice.strategy
+
+
+def _load_cusolver() -> None:
+    """Loads cuSOLVER as pip installs it: TensorFlow 2.21 does not look for it there.
+
+    Without it no GPU is used. (The folder is missing in the RUNPATH of 2.21's library; 2.20 has
+    it.) What is loaded already is found by its name.
+    """
+    nvidia = importlib.util.find_spec("nvidia")
+    for folder in (nvidia.submodule_search_locations or ()) if nvidia else ():
+        for library in Path(folder).glob("cusolver/lib/libcusolver.so.*"):
+            with contextlib.suppress(OSError):  # what else is missing the doctor finds out
+                ctypes.CDLL(str(library))
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
