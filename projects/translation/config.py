@@ -67,8 +67,7 @@ class TranslationConfig:
     """How seq2seq's decoder looks back: not at all, Bahdanau's way or Luong's."""
     dropout: float | None = None
     """Share dropped at every site of the paper.
-    If not given, 0.3; 0.15 with under 10,000 pairs, 0.1 with over 100,000; nothing of reverse,
-    whose letters cannot be learnt by heart."""
+    If not given, 0.3; 0.15 with under 10,000 pairs, 0.1 with over 100,000, 0 of reverse."""
 
     # Training
     epochs: int | None = None

@@ -40,8 +40,8 @@ class EvaluateConfig:
     split: Literal["train", "dev", "test"] = "test"
     """The pairs to measure on."""
     merge_references: bool = False
-    """Whether a sentence that stands in several pairs is translated once and compared with all of
-    their translations, as Tatoeba's are scored. Without it each pair counts for itself."""
+    """Whether pairs of one source are one sentence with several references, as Tatoeba's are.
+    Without it each pair counts for itself."""
     beam: Literal[1, 4, 8] = 4
     """How many beginnings are kept while a translation is searched; 1 is greedy."""
     hypotheses: Path | None = None
