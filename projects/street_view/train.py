@@ -92,8 +92,15 @@ def train(
     strategy: tf.distribute.Strategy,
     run: Run,
     checkpoints: CheckpointFolder,
-) -> None:
-    """Does the whole job, from pictures to report; steps 2 to 6."""
+    *,
+    trial_epochs: int | None = None,
+) -> float | None:
+    """Does the whole job, from pictures to report; steps 2 to 6.
+
+    Returns the best score on the dev split. A trial of tune.py ends before step 5, after
+    `trial_epochs` of the epochs, 0 for all; called again with more, it goes on as if it had not
+    paused.
+    """
     keras.utils.set_random_seed(config.seed)
     precision = set_precision(config.precision)
 
@@ -167,7 +174,9 @@ def train(
     stopped = f"no better dev {config.stop_on} for {config.patience} epochs: stopped"
     if stopping.should_stop:
         run.say(f"{stopped} before; a larger --patience goes on")
-    num_epochs = 0 if stopping.should_stop else config.num_epochs
+    num_epochs = (
+        0 if stopping.should_stop else min(config.num_epochs, trial_epochs or config.num_epochs)
+    )
     with (
         contextlib.closing(ProgressBar(shown=run.chief)) as bar,
         contextlib.closing(
@@ -203,8 +212,8 @@ def train(
                 break
 
     # 5. The best model is exported, and measured as it will be served: files in, numbers out.
-    if not run.chief:
-        return
+    if not run.chief or trial_epochs is not None:
+        return stopping.best
     final_weights = weights_sha256(model)
     best_step = trainer.restore_best()
     saved_model = config.export_dir or run.folder / "saved_model"
@@ -236,6 +245,7 @@ def train(
         "saved_model": str(config.export_dir or run.home / "saved_model"),
     }
     write_results(run, config, data, served, history.records, evaluations, facts)
+    return stopping.best
 
 
 def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy, accumulate: int) -> None:

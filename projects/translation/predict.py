@@ -44,8 +44,8 @@ class PredictConfig:
     nbest: Annotated[int, tyro.conf.arg(metavar="{1..8}")] = 1
     """How many translations to print of each sentence; more than one takes a beam of 8."""
     attention: Path | None = None
-    """Draws where the model looked when it translated the first sentence: out.png, beside it
-    out.svg."""
+    """Draws where the model looked when it translated the first sentence.
+    Beside out.png it writes out.svg."""
     json: bool = False
     """Print one JSON object a line."""
 

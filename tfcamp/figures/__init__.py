@@ -8,6 +8,7 @@ from tfcamp.figures.report import Section, Table, write_report
 from tfcamp.figures.save import SavedFigure, figure_svg, save_figure
 from tfcamp.figures.tables import class_table
 from tfcamp.figures.translation import bleu_by_length, translation_table
+from tfcamp.figures.trials import option_scores, trial_scores
 from tfcamp.figures.words import word_map
 
 __all__ = [
@@ -26,8 +27,10 @@ __all__ = [
     "figure_svg",
     "learning_curves",
     "number_grid",
+    "option_scores",
     "save_figure",
     "translation_table",
+    "trial_scores",
     "word_map",
     "write_report",
 ]

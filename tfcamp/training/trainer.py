@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcamp.data.pipeline import BatchStream
-from tfcamp.errors import Interrupted, UserError
+from tfcamp.errors import Diverged, Interrupted, UserError
 from tfcamp.training.averaging import WeightAverages
 from tfcamp.training.checkpoints import CheckpointFolder
 from tfcamp.training.inner_loop import Call, InnerLoop
@@ -371,7 +371,7 @@ class Trainer:
             self.checkpoints.wait()
         steps = self.checkpoints.steps()
         kept = f"the last good checkpoint is that of step {steps[-1]}" if steps else ""
-        raise UserError(
+        raise Diverged(
             f"{finding}; {kept or 'no checkpoint was written yet'}. Try a smaller --learning-rate "
             "or --clip-norm 1"
         )

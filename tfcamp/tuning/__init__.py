@@ -1,0 +1,1 @@
+"""The search for better options of a project."""

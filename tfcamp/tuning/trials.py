@@ -1,0 +1,101 @@
+"""A trial of a search: some options, and what came of them."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfcamp.errors import Diverged
+
+
+@dataclass
+class Trial:
+    """One trial: to be run, then with its result.
+
+    Attributes:
+      number: from 1.
+      config: its options, the run folder among them.
+      values: the searched ones of them.
+      epochs: after which it pauses; 0 for all of them.
+      score: the best on the dev split; None while it is unknown.
+      seconds: wall time of its run folder.
+      failure: one line that says why there will be no score.
+    """
+
+    number: int
+    config: Any
+    values: dict[str, Any]
+    epochs: int = 0
+    score: float | None = None
+    seconds: float = 0.0
+    failure: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder; a trial that Hyperband goes on with has that of the earlier one."""
+        return self.config.run_dir
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is a score, or never will be."""
+        return self.score is not None or self.failure is not None
+
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Takes a loss that is not finite for a result; any other error ends the search."""
+        try:
+            yield
+        except Diverged as error:
+            self.failure = str(error)
+
+
+def best_of(trials: Sequence[Trial], *, larger_is_better: bool) -> Trial | None:
+    """Returns the trial with the best score, the first of equal ones; None where none has one.
+
+    >>> trials = [Trial(1, None, {}, score=0.5), Trial(2, None, {}), Trial(3, None, {}, score=0.4)]
+    >>> [best_of(trials, larger_is_better=larger).number for larger in (True, False)]
+    [1, 3]
+    """
+    known = [trial for trial in trials if trial.score is not None]
+    sign = -1 if larger_is_better else 1
+    return min(known, key=lambda trial: sign * (trial.score or 0.0), default=None)
+
+
+def best_options(trial: Trial) -> dict[str, Any]:
+    """Returns the options of a trial for ``train.py --config``.
+
+    They are those that were searched, and those that differ from their defaults.
+    """
+    return {
+        field.name: getattr(trial.config, field.name)
+        for field in dataclasses.fields(trial.config)
+        if field.name in trial.values
+        or (field.name != "run_dir" and getattr(trial.config, field.name) != field.default)
+    }
+
+
+def tidy(value: Any) -> Any:
+    """Returns a proposed value as a person would write it: three digits are enough to search with.
+
+    >>> tidy(0.0023871), tidy(0.30000000000000004), tidy(128)
+    (0.00239, 0.3, 128)
+    """
+    return float(f"{value:.3g}") if isinstance(value, float) else value
+
+
+def as_arguments(values: dict[str, Any]) -> str:
+    """Returns options as one writes them on the command line.
+
+    >>> as_arguments({"learning_rate": 0.001, "joint_vocabulary": False})
+    '--learning-rate 0.001 --no-joint-vocabulary'
+    """
+    words = []
+    for name, value in values.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words.append(f"--{option} {value}")
+    return " ".join(words)
