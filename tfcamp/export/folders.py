@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import keras
 import tensorflow as tf
 
 from tfcamp.errors import UserError
@@ -26,6 +27,16 @@ def check_export_folder(folder: Path) -> None:
             f"{folder} holds something else than a SavedModel, which the export would delete: "
             "name another folder"
         )
+
+
+def variables_of(model: keras.Model) -> list[tf.Variable]:
+    """Returns what a module must hold of a Keras model, and hold in its place, to be served.
+
+    A module that holds the model itself can be loaded by `tf.saved_model.load` and by nothing else.
+    Keras 3 makes a second variable of each in the graph that is saved, and TensorFlow Serving and
+    ``saved_model_cli`` restore those that nothing reads (TensorFlow's issue 72963).
+    """
+    return [weight.value for weight in model.weights]
 
 
 def write_saved_model(folder: Path, service: tf.Module, signatures: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcamp.export.folders import open_saved_model, write_saved_model
+from tfcamp.export.folders import open_saved_model, variables_of, write_saved_model
 from tfcamp.export.grad_cam import grad_cam, split_at_features
 from tfcamp.vision.augment import warp
 from tfcamp.vision.digits import join_digits
@@ -35,13 +35,18 @@ class NumberService(tf.Module):
           decode: from the model's outputs to the number.
         """
         super().__init__(name="numbers")
-        self._model = model
+        self._weights = variables_of(model)
+        self._network = lambda pixels: model(pixels, training=False)
         self._decode = decode
         self._height, self._width = model.input.shape[1:3]
         image = tf.TensorSpec([None], tf.string, name="image")
+        pixels = tf.TensorSpec([None, self._height, self._width, 3], tf.float32, name="pixels")
+        self.logits = tf.function(self._logits, input_signature=[pixels])
         self.heatmap = None
         if any(layer.name == "features" for layer in model.layers):
-            self._parts = split_at_features(model)
+            trunk, head = split_at_features(model)
+            self._trunk = lambda pixels: trunk(pixels, training=False)
+            self._head = lambda features: head(features, training=False)
             self.heatmap = tf.function(self._heatmap, input_signature=[image])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
@@ -52,7 +57,7 @@ class NumberService(tf.Module):
           ``number`` string[B] and ``probability`` float32[B], of the whole number.
         """
         images, valid = decode_images(image, self._height, self._width)
-        return self._answer(self._model(images, training=False), valid)
+        return self._answer(self._network(images), valid)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
     def read_several_views(self, image):
@@ -68,8 +73,7 @@ class NumberService(tf.Module):
             log_probabilities = tf.nn.log_softmax(tf.cast(logits, tf.float32))
             return tf.add_n(tf.split(log_probabilities, len(_VIEWS))) / len(_VIEWS)
 
-        outputs = self._model(views, training=False)
-        return self._answer(tf.nest.map_structure(average, outputs), valid)
+        return self._answer(tf.nest.map_structure(average, self._network(views)), valid)
 
     def _heatmap(self, image):
         """Shows which places of string[B] speak for the number that is read (Grad-CAM).
@@ -78,13 +82,13 @@ class NumberService(tf.Module):
           ``heatmap`` float32[B, h, w], >= 0; zeros for what cannot be decoded.
         """
         images, valid = decode_images(image, self._height, self._width)
-        trunk, head = self._parts
-        heat = grad_cam(
-            trunk(images, training=False),
-            lambda features: head(features, training=False),
-            lambda outputs: self._decode(outputs)[1],
-        )
+        heat = grad_cam(self._trunk(images), self._head, lambda outputs: self._decode(outputs)[1])
         return {"heatmap": tf.where(valid[:, tf.newaxis, tf.newaxis], heat, 0.0)}
+
+    def _logits(self, pixels):
+        """Returns what the network says of float32[B, H, W, 3] in [0, 1]: its outputs by name."""
+        outputs = self._network(pixels)
+        return outputs if isinstance(outputs, dict) else {"logits": outputs}
 
     def _answer(self, outputs, valid) -> dict[str, tf.Tensor]:
         digits, log_probability = self._decode(outputs)
@@ -107,8 +111,8 @@ class NumberService(tf.Module):
 def export_image_model(folder: Path, model: keras.Model, decode: Decoder) -> None:
     """Writes a SavedModel that needs TensorFlow and nothing else.
 
-    Its signatures are ``serving_default``, ``several_views`` and, if the model has maps,
-    ``heatmap``: see the methods of `NumberService`.
+    Its signatures are ``serving_default``, ``several_views``, ``logits`` and, if the model has
+    maps, ``heatmap``: see the methods of `NumberService`.
 
     Args:
       folder: replaced when the new model is complete.
@@ -119,7 +123,11 @@ def export_image_model(folder: Path, model: keras.Model, decode: Decoder) -> Non
       UserError: the folder holds something else, or cannot be written.
     """
     service = NumberService(model, decode)
-    signatures = {"serving_default": service.read, "several_views": service.read_several_views}
+    signatures = {
+        "serving_default": service.read,
+        "several_views": service.read_several_views,
+        "logits": service.logits,
+    }
     if service.heatmap is not None:
         signatures["heatmap"] = service.heatmap
     write_saved_model(folder, service, signatures)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcamp.export.folders import open_saved_model, write_saved_model
+from tfcamp.export.folders import open_saved_model, variables_of, write_saved_model
 from tfcamp.text.encoder import TextEncoder
 
 
@@ -18,7 +18,8 @@ class TextClassifierService(tf.Module):
         """Keeps the parts; model returns logits float32[B, C] over classes."""
         super().__init__(name="text_classifier")
         self._encoder = encoder
-        self._model = model
+        self._weights = variables_of(model)
+        self._network = lambda ids: model(ids, training=False)
         self._classes = tf.constant(list(classes), tf.string)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
@@ -28,7 +29,7 @@ class TextClassifierService(tf.Module):
         Returns:
           ``label`` string[B], ``probability`` float32[B] and ``probabilities`` float32[B, C].
         """
-        logits = self._model(self._encoder(text), training=False)
+        logits = self._network(self._encoder(text))
         probabilities = tf.nn.softmax(tf.cast(logits, tf.float32))
         return {
             "label": tf.gather(self._classes, tf.argmax(probabilities, axis=-1)),
