@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import sys
 import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +32,8 @@ def serve_demo(saved_models: Path, *, host: str, port: int) -> None:
     Raises:
       UserError: no such folder, or nothing can listen there.
     """
+    # Python would leave at once, and the temporary folder behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     loading = ThreadPoolExecutor(1, "load", _prefer_fast_first_calls)
     try:
         with _listen(host, port) as listener, tempfile.TemporaryDirectory() as folder:
