@@ -36,7 +36,7 @@ def add_model(folder: Path, name: str) -> None:
 
 
 def test_models_are_found_by_the_names_of_their_folders(tmp_path: Path):
-    for name in ("news/1", "translation_en_zh/2", "translation_de_en/1", "translation_notes/1"):
+    for name in ("news/1", "translation_en_zh/2", "translation_de_en/1", "translation_en_notes/1"):
         add_model(tmp_path, name)
     (tmp_path / "street_view/1").mkdir(parents=True)  # without a model in it
     found = load_models(tmp_path, Never())
