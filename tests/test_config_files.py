@@ -108,6 +108,8 @@ def test_any_object_is_a_config_or_one_line(tmp_path_factory, options):
     except UserError as error:
         assert "\n" not in str(error)
     else:
+        if "data_dir" in options:
+            options["data_dir"] = str(Path(options["data_dir"]))  # "a//b" and "a/b" are one path
         assert as_json({name: getattr(config, name) for name in options}) == options
 
 

@@ -98,8 +98,8 @@ def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port < 2**16:
         raise UserError(f"--port {port}: expected 0 to 65535")
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
     except socket.gaierror:
         raise UserError(f"--host {host}: expected an address of this machine") from None
     except OSError as error:
