@@ -1,6 +1,7 @@
 """Imports point one way, and the command line does not wait for TensorFlow."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,17 @@ def test_tensorflow_is_not_imported_before_it_is_needed(module):
         [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
     )
     assert answer.stdout == "[]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", sorted(ROOT.glob("projects/*/*.py")), ids=lambda path: path.stem)
+def test_scripts_choose_the_backend_before_keras_is_imported(script, tmp_path):
+    """Whatever the user's shell or ~/.keras/keras.json says."""
+    (tmp_path / "keras.py").write_text("import os; raise SystemExit(os.environ['KERAS_BACKEND'])")
+    answer = subprocess.run(
+        [sys.executable, script, "--help"],
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0 or answer.stderr.endswith("tensorflow\n")

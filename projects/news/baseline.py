@@ -13,14 +13,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfcamp.cli import run_project
+from tfcamp.data.sources import load_text_dataset
+from tfcamp.errors import UserError
+
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
-
-from tfcamp.cli import run_project
-from tfcamp.data.sources import load_text_dataset
-from tfcamp.errors import UserError
 
 
 @dataclass(frozen=True)

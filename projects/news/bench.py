@@ -15,12 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import jieba
-import keras
-import numpy as np
-import psutil
-import tensorflow as tf
-
 from projects.news.predict import DEFAULT_MODEL
 from tfcamp.bench import matrix_product, measure_in_turn, median_ratio, untuned
 from tfcamp.cli import run_project
@@ -35,6 +29,12 @@ from tfcamp.text import ChineseSegmenter, TextEncoder, TextTokenizer, Vocabulary
 from tfcamp.training.checkpoints import CheckpointFolder
 from tfcamp.training.optimizers import RowSparseAdam
 from tfcamp.training.trainer import Trainer
+
+import jieba
+import keras
+import numpy as np
+import psutil
+import tensorflow as tf
 
 VOCABULARY, LENGTH, WIDTH, BATCH, CLASSES = 50_000, 32, 128, 128, 10
 NUM_ROWS = 200 * BATCH

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from projects.news.config import NewsConfig
 from tfcamp.data.packed_text import PackedExamples
 from tfcamp.data.pipeline import BatchStream
@@ -30,6 +28,8 @@ from tfcamp.text import (
     train_word_vectors,
 )
 from tfcamp.text.corpus import batched
+
+import numpy as np
 
 ROWS_PER_BATCH = 1024
 CHARACTER_STREAMS = ("char", "char2", "char3")

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from projects.news.predict import DEFAULT_MODEL
 from tfcamp.cli import run_project
 from tfcamp.data.sources import TextRow, TextSplit, load_text_dataset
@@ -23,6 +21,8 @@ from tfcamp.errors import UserError
 from tfcamp.export.saved_model import ServedTextClassifier, load_text_classifier
 from tfcamp.metrics.classification import ClassificationMetrics, ClassificationReport
 from tfcamp.text.corpus import batched
+
+import numpy as np
 
 ROWS_PER_BATCH = 512
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
 from tfcamp.cli import run_project
 from tfcamp.errors import UserError
 from tfcamp.export.folders import newest_version
 from tfcamp.export.saved_model import ServedTextClassifier, load_text_classifier
 from tfcamp.text.corpus import batched
+
+import tyro
 
 ROWS_PER_BATCH = 512
 

@@ -5,10 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-from matplotlib.figure import Figure
-
 from projects.news.config import NewsConfig
 from projects.news.data import NewsData, evaluation_stream
 from projects.news.evaluate import Evaluation
@@ -27,6 +23,10 @@ from tfcamp.figures import (
     write_report,
 )
 from tfcamp.runs import Run, describe_environment
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
 
 WORDS_ON_MAP = 200
 

@@ -9,11 +9,6 @@ python projects/news/train.py --help                             every option
 import contextlib
 import functools
 
-import keras
-import numpy as np
-import tensorflow as tf
-from scipy.special import softmax
-
 from projects.news.config import MAY_DIFFER, NewsConfig
 from projects.news.data import NewsData, evaluation_stream, prepare, train_stream
 from projects.news.evaluate import evaluate
@@ -51,6 +46,11 @@ from tfcamp.training.strategy import (
 )
 from tfcamp.training.trainer import Trainer
 from tfcamp.training.variables import weights_sha256
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.special import softmax
 
 
 def main(config: NewsConfig) -> None:

@@ -17,10 +17,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-import tensorflow as tf
-
 from projects.street_view.config import READERS, StreetConfig
 from projects.street_view.data import training_transform
 from projects.street_view.predict import DEFAULT_MODEL
@@ -38,6 +34,10 @@ from tfcamp.training.checkpoints import CheckpointFolder
 from tfcamp.training.optimizers import RowSparseAdam
 from tfcamp.training.trainer import Trainer
 from tfcamp.vision.images import decode_images
+
+import keras
+import numpy as np
+import tensorflow as tf
 
 BATCH = 64
 NUM_ROWS = 40 * BATCH

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from projects.street_view.config import StreetConfig
 from tfcamp.data.image_cuts import cut_digits, cut_numbers, join_splits
 from tfcamp.data.image_sources import (
@@ -30,6 +28,8 @@ from tfcamp.vision.augment import AugmentConfig, augment, cutmix, mixup
 from tfcamp.vision.digits import numbers_to_labels
 from tfcamp.vision.images import decode_images, image_sizes
 from tfcamp.vision.windows import bounds_of_boxes, random_windows, windows_around
+
+import tensorflow as tf
 
 ROWS_PER_BATCH = 256
 SAMPLE_ROWS = 10_000

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-import numpy as np
-
 from projects.street_view.data import load_rows
 from projects.street_view.predict import DEFAULT_MODEL
 from tfcamp.cli import run_project
@@ -24,6 +22,8 @@ from tfcamp.export.image_model import Reading, load_image_model
 from tfcamp.metrics.sequence import NumberMetrics, NumberReport
 from tfcamp.text.corpus import batched
 from tfcamp.vision.digits import MAX_DIGITS, NO_DIGIT, numbers_to_labels
+
+import numpy as np
 
 ROWS_PER_BATCH = 128
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import tyro
-
 from tfcamp.cli import run_project
 from tfcamp.data.image_sources import write_number_submission
 from tfcamp.errors import UserError
 from tfcamp.export.folders import newest_version
 from tfcamp.export.image_model import ServedImageModel, load_image_model
 from tfcamp.text.corpus import batched
+
+import tyro
 
 FILES_PER_BATCH = 64
 ENDINGS = (".png", ".jpg", ".jpeg")

@@ -5,10 +5,6 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-from matplotlib.figure import Figure
-
 from projects.street_view.config import StreetConfig
 from projects.street_view.data import StreetData
 from projects.street_view.evaluate import Evaluation
@@ -29,6 +25,10 @@ from tfcamp.figures import (
 from tfcamp.metrics.sequence import NumberReport
 from tfcamp.runs import Run, describe_environment
 from tfcamp.vision.images import decode_images
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
 
 # How large pictures are drawn.
 _TILE_HEIGHT, _TILE_WIDTH = 64, 128

@@ -10,10 +10,6 @@ import contextlib
 import functools
 from typing import Any
 
-import keras
-import numpy as np
-import tensorflow as tf
-
 from projects.street_view.config import MAY_DIFFER, StreetConfig
 from projects.street_view.data import evaluation_stream, prepare, train_stream
 from projects.street_view.evaluate import evaluate
@@ -54,6 +50,10 @@ from tfcamp.training.strategy import (
 )
 from tfcamp.training.trainer import Trainer
 from tfcamp.training.variables import weights_sha256
+
+import keras
+import numpy as np
+import tensorflow as tf
 
 
 def main(config: StreetConfig) -> None:

@@ -7,8 +7,6 @@ python projects/street_view/train.py --config RUN/best.json --run-dir RUN/trials
 
 from dataclasses import dataclass
 
-from keras_tuner import HyperParameters
-
 from projects.street_view.config import MAY_DIFFER, StreetConfig
 from projects.street_view.train import train
 from tfcamp.cli import run_project
@@ -17,6 +15,8 @@ from tfcamp.training.checkpoints import CheckpointFolder
 from tfcamp.training.strategy import choose_strategy
 from tfcamp.tuning.options import TuningOptions
 from tfcamp.tuning.search import Search
+
+from keras_tuner import HyperParameters
 
 
 @dataclass(frozen=True)

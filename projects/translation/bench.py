@@ -16,10 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import keras
-import numpy as np
-import tensorflow as tf
-
 from projects.translation.config import TranslationConfig
 from projects.translation.train import build_model
 from tfcamp.bench import matrix_product, measure_in_turn, median_ratio, untuned
@@ -38,6 +34,10 @@ from tfcamp.text.vocabulary import END_ID
 from tfcamp.training.checkpoints import CheckpointFolder
 from tfcamp.training.optimizers import RowSparseAdam
 from tfcamp.training.trainer import Trainer
+
+import keras
+import numpy as np
+import tensorflow as tf
 
 VOCABULARY = 8_000
 BATCH_TOKENS = 2_048
@@ -212,7 +212,7 @@ def _uncached(model: keras.Model) -> Steps:
 def _build(config: BenchConfig, policy: str) -> keras.Model:
     keras.config.set_dtype_policy(policy)
     options = TranslationConfig(size=config.size, max_tokens=TARGET_LENGTH)
-    model = build_model(options, VOCABULARY, VOCABULARY, dropout=0.1)
+    model = build_model(options, VOCABULARY, VOCABULARY, dropout=0.1, num_layers=None)
     keras.config.set_dtype_policy("float32")
     return model
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import tensorflow as tf
-
 from projects.translation.config import SizedOptions, TranslationConfig
 from tfcamp.data.packed_pairs import PackedPairs
 from tfcamp.data.pair_filter import PairFilter
@@ -21,6 +19,8 @@ from tfcamp.runs import Run
 from tfcamp.text.corpus import batched
 from tfcamp.text.sentences import encode_sentences
 from tfcamp.text.subword import SubwordTokenizer, train_subwords
+
+import tensorflow as tf
 
 PAIRS_PER_BATCH = 1024
 # Tokens of a batch of the dev split: no gradients are kept, so it may be larger.

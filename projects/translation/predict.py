@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
 from tfcamp.cli import run_project
 from tfcamp.data.text_files import read_lines
 from tfcamp.errors import UserError
@@ -22,6 +20,8 @@ from tfcamp.export.folders import newest_version
 from tfcamp.export.translation_model import ServedTranslator, load_translation_model
 from tfcamp.figures import attention_map, save_figure
 from tfcamp.text.corpus import batched
+
+import tyro
 
 SENTENCES_PER_BATCH = 64
 

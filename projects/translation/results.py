@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from projects.translation.config import TranslationConfig
 from projects.translation.data import TranslationData
 from projects.translation.evaluate import Evaluation
@@ -22,6 +20,8 @@ from tfcamp.figures import (
     write_report,
 )
 from tfcamp.runs import Run, describe_environment
+
+from matplotlib.figure import Figure
 
 _PANELS = {
     "Loss, nats a token": {"train_loss": "train, smoothed", "dev_loss": "dev"},

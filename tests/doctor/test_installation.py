@@ -12,7 +12,6 @@ from tfcamp.doctor.installation import (
     NEW_ENVIRONMENT,
     check_ending,
     check_imports,
-    check_keras,
     check_packages,
     check_plugins,
     check_project,
@@ -112,11 +111,6 @@ class TestTensorFlow:
         finding = check_tensorflow("2.20.0", "", {"tensorflow": "2.21", "tensorflow-tpu": "2.20"})
         assert INSTALL_TPU in str(finding.remedy)
 
-    def test_keras(self):
-        assert check_keras("3.15.1", "tensorflow").message == "3.15.1"
-        finding = check_keras("3.15.1", "torch")
-        assert (finding.status, finding.remedy) == ("problem", "export KERAS_BACKEND=tensorflow")
-
     def test_plugins_and_tensorboard(self):
         assert check_plugins({}).message == "none"
         assert check_plugins({"libtpu": "0.0.1"}).message == "libtpu 0.0.1"
@@ -156,28 +150,22 @@ class TestProject:
 
 class TestImports:
     def test_all_there(self):
-        assert check_imports(None, backend=None).status == "ok"
+        assert check_imports(None).status == "ok"
 
     @pytest.mark.parametrize(
-        ("error", "backend", "remedy"),
+        ("error", "remedy"),
         [
-            ("ModuleNotFoundError: No module named 'sklearn'", None, INSTALL),
-            (
-                "ModuleNotFoundError: No module named 'jax'",
-                "jax",
-                "export KERAS_BACKEND=tensorflow",
-            ),
+            ("ModuleNotFoundError: No module named 'sklearn'", INSTALL),
             (
                 "NotFoundError: dlopen(/x/tensorflow-plugins/libmetal_plugin.dylib, 0x0006): "
                 "Symbol not found",
-                "tensorflow",
                 "pip uninstall -y tensorflow-metal",
             ),
-            ("ImportError: numpy.core.multiarray failed to import", None, NEW_ENVIRONMENT),
+            ("ImportError: numpy.core.multiarray failed to import", NEW_ENVIRONMENT),
         ],
     )
-    def test_the_cause_decides_what_mends_it(self, error, backend, remedy):
-        finding = check_imports(error, backend=backend)
+    def test_the_cause_decides_what_mends_it(self, error, remedy):
+        finding = check_imports(error)
         assert (finding.status, finding.remedy) == ("problem", remedy)
         assert finding.message == f"python projects/news/train.py cannot start: {error}"
 

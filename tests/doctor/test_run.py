@@ -25,7 +25,6 @@ FACTS = {
     "stage": None,
     "tensorflow": "2.21.0",
     "keras": "3.15.1",
-    "backend": "tensorflow",
     "cuda_build": True,
     "cuda": "12.5.1",
     "cudnn": "9",
@@ -127,7 +126,7 @@ class TestTensorFlow:
         assert "training" not in names and "font" in names
 
     def test_an_import_that_fails(self):
-        facts = {"stage": None, "import_error": "ImportError: no", "backend": None}
+        facts = {"stage": None, "import_error": "ImportError: no"}
         assert names_of(examine_tensorflow(Probe(facts))) == ["imports"]
 
     @pytest.mark.parametrize("exit_status", [None, -signal.SIGSEGV, 1])
@@ -192,12 +191,6 @@ class TestProbe:
     def test_the_main_of_the_script_is_not_run(self, probe):
         result = probe("if __name__ == '__main__':\n    raise ValueError\nimport no_such_module")
         assert "no_such_module" in result.facts["import_error"]
-
-    def test_the_environment_is_the_shell_s(self, probe, monkeypatch):
-        """Not the one in which this package has set Keras's backend."""
-        monkeypatch.setenv("KERAS_BACKEND", "set here")
-        error = probe("import os\nraise ValueError(os.environ.get('KERAS_BACKEND', 'unset'))")
-        assert "set here" not in error.facts["import_error"]
 
 
 def run_for_real(*arguments: str, **environ: str) -> tuple[int, dict]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcamp.doctor import gpu, installation, machine, speed
-from tfcamp.doctor.findings import Finding
+from tfcamp.doctor.findings import Finding, ok
 
 __all__ = ["Finding", "Probe", "examine_machine", "examine_tensorflow", "run_doctor", "run_probe"]
 
@@ -120,14 +120,14 @@ def examine_tensorflow(probe: Probe) -> Iterator[Finding]:
     """Yields what TensorFlow makes of this machine, as far as it came."""
     facts = probe.facts
     if "import_error" in facts:
-        yield installation.check_imports(facts["import_error"], backend=facts["backend"])
+        yield installation.check_imports(facts["import_error"])
         return
     installed = installation.installed_versions(installation.TENSORFLOWS)
     if "tensorflow" in facts:
-        yield installation.check_imports(None, backend=None)
+        yield installation.check_imports(None)
         kind = f"CUDA {facts['cuda']}, cuDNN {facts['cudnn']}" if facts["cuda_build"] else ""
         yield installation.check_tensorflow(facts["tensorflow"], kind, installed)
-        yield installation.check_keras(facts["keras"], facts["backend"])
+        yield ok("keras", facts["keras"])
     if "strategy" in facts or "strategy_error" in facts:
         yield machine.check_strategy(
             facts.get("strategy", ""),
@@ -181,7 +181,7 @@ def run_probe(
                 exit_status = subprocess.run(
                     # -P: this folder is not on the path.
                     [sys.executable, "-P", program, str(facts), str(seconds), script],
-                    env=_environment_of_the_shell() | gpu.LOG_LIBRARIES,
+                    env=os.environ | gpu.LOG_LIBRARIES,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=file,
@@ -196,16 +196,6 @@ def run_probe(
                 with contextlib.suppress(ValueError):  # a crash may cut the last one
                     told |= json_format.loads(line)
         return Probe(told, log.read_text("utf-8", errors="replace"), exit_status)
-
-
-def _environment_of_the_shell() -> dict[str, str]:
-    """Returns the environment that the main job would get: tfcamp changes that of this process."""
-    environ = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    with contextlib.suppress(OSError):  # not Linux
-        first = Path("/proc/self/environ").read_bytes().split(b"\0")
-        backend = [os.fsdecode(it) for it in first if it.startswith(b"KERAS_BACKEND=")]
-        environ |= dict(it.split("=", 1) for it in backend)
-    return environ
 
 
 def _site_packages() -> Path:

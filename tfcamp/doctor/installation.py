@@ -144,17 +144,6 @@ def check_tensorflow(version: str, kind: str, installed: Mapping[str, str]) -> F
     return ok("tensorflow", f"{version}, built for {kind or 'CPUs'}")
 
 
-def check_keras(version: str, backend: str) -> Finding:
-    """Judges Keras and the backend that it was imported with."""
-    if backend == "tensorflow":
-        return ok("keras", version)
-    return problem(
-        "keras",
-        f"{version} with the backend {backend}; every loop here is TensorFlow's",
-        "export KERAS_BACKEND=tensorflow",
-    )
-
-
 def check_plugins(installed: Mapping[str, str]) -> Finding:
     """Names what TensorFlow loads beside itself."""
     names = ", ".join(f"{name} {version}" for name, version in installed.items())
@@ -192,18 +181,15 @@ def check_project(checkout: Path | None, here: Path) -> Finding:
     return problem("projects", message, f"cd {shlex.quote(str(checkout))}")
 
 
-def check_imports(error: str | None, *, backend: str | None) -> Finding:
+def check_imports(error: str | None) -> Finding:
     """Judges whether all that the main job imports could be imported.
 
     Args:
       error: type and message of what was raised, None if nothing was.
-      backend: the backend that Keras was asked for, None where nobody asked.
     """
     if error is None:
         return ok("imports", "all that train.py imports")
     message = f"{MAIN_JOB} cannot start: {error}"
-    if backend not in (None, "tensorflow"):
-        return problem("imports", message, "export KERAS_BACKEND=tensorflow")
     if "metal_plugin" in error:
         return problem("imports", message, "pip uninstall -y tensorflow-metal")
     if error.startswith("ModuleNotFoundError"):

@@ -5,10 +5,9 @@
 It imports what SCRIPT imports, in the same order, looks at the devices, and trains for a moment.
 What it finds out it writes to the file FACTS, a line of JSON at a time: if TensorFlow crashes or
 hangs, what was written says how far it came.
-
-This module is a script that imports nothing of tfcamp at first, because SCRIPT does not either.
 """
 
+import importlib
 import json
 import runpy
 import sys
@@ -30,10 +29,10 @@ def main(facts: str, seconds: str, script: str) -> None:
             if script:
                 runpy.run_path(script, run_name="probe")  # its imports, but not its main
             else:
-                import keras  # noqa: F401
-                import tensorflow  # noqa: F401
+                for name in ("tfcamp", "keras", "tensorflow"):  # tfcamp chooses Keras's backend
+                    importlib.import_module(name)
         except Exception as error:  # whatever it is, training would meet it
-            _tell(file, stage=None, import_error=_one_line(error), backend=_asked_backend())
+            _tell(file, stage=None, import_error=_one_line(error))
             return
         try:
             _tell(file, stage="while it looked for devices", **_versions())
@@ -59,12 +58,6 @@ def _one_line(error: Exception) -> str:
     return text if type(error).__name__ == "UserError" else f"{type(error).__name__}: {text}"
 
 
-def _asked_backend() -> str | None:
-    """Returns the backend that Keras was about to load, as far as it came."""
-    config = sys.modules.get("keras.src.backend.config")
-    return config.backend() if config is not None else None
-
-
 def _versions() -> dict[str, Any]:
     import keras
     import tensorflow as tf
@@ -73,7 +66,6 @@ def _versions() -> dict[str, Any]:
     return {
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
-        "backend": keras.config.backend(),
         "cuda_build": tf.test.is_built_with_cuda(),
         "cuda": build.get("cuda_version", ""),
         "cudnn": build.get("cudnn_version", ""),
