@@ -49,7 +49,8 @@ class TranslationConfig:
     width: int | None = None
     """Width of embeddings and layers; that of --size if not given."""
     num_layers: int | None = None
-    """Layers of the encoder, and of the decoder; those of --size if not given."""
+    """Layers of the encoder, and of the decoder.
+    If not given, those of --size, or 1 with seq2seq; 2 of reverse."""
     num_heads: int | None = None
     """Heads of the transformer's attention; those of --size if not given."""
     inner_width: int | None = None
@@ -72,7 +73,7 @@ class TranslationConfig:
     # Training
     epochs: int | None = None
     """Passes over the training split.
-    If not given, 60; 30 with under 10,000 pairs or over 100,000; 8 of reverse."""
+    If not given, 60; 30 with under 10,000 pairs or over 100,000; 10 of reverse."""
     max_steps: int | None = None
     """Training ends after so many steps, if that is earlier."""
     batch_tokens: int | None = None
@@ -159,7 +160,7 @@ class TranslationConfig:
         """Returns the options that depend on the size of the training split."""
         small = num_pairs < SMALL_DATA
         if self.dataset == "reverse":
-            epochs, dropout = 8, 0.0
+            epochs, dropout = 10, 0.0
         elif small:
             epochs, dropout = 30, 0.15
         elif num_pairs <= 100_000:
@@ -171,6 +172,7 @@ class TranslationConfig:
             batch_tokens=self.batch_tokens or (1_024 if small else 2_048),
             vocabulary_size=self.vocabulary_size or (2_000 if small else 8_000),
             dropout=dropout if self.dropout is None else self.dropout,
+            num_layers=self.num_layers or (2 if self.dataset == "reverse" else None),
         )
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
@@ -187,6 +189,7 @@ class SizedOptions:
     batch_tokens: int
     vocabulary_size: int
     dropout: float
+    num_layers: int | None
 
 
 # What a run that goes on may change: more of it, and how fast it is computed.

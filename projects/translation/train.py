@@ -11,10 +11,6 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-import keras
-import numpy as np
-import tensorflow as tf
-
 from projects.translation.config import MAY_DIFFER, SMALL_DATA, TranslationConfig
 from projects.translation.data import TranslationData, evaluation_stream, prepare, train_stream
 from projects.translation.evaluate import evaluate
@@ -53,6 +49,10 @@ from tfcamp.training.strategy import (
 )
 from tfcamp.training.trainer import Trainer
 from tfcamp.training.variables import weights_sha256
+
+import keras
+import numpy as np
+import tensorflow as tf
 
 
 def main(config: TranslationConfig) -> None:
@@ -136,6 +136,7 @@ def train(
         source_vocabulary=len(data.source_subwords),
         target_vocabulary=len(data.target_subwords),
         dropout=sized.dropout,
+        num_layers=sized.num_layers,
     )
     with strategy.scope():
         model = build(config)
@@ -266,9 +267,21 @@ def train(
 
 
 def build_model(
-    config: TranslationConfig, source_vocabulary: int, target_vocabulary: int, *, dropout: float
+    config: TranslationConfig,
+    source_vocabulary: int,
+    target_vocabulary: int,
+    *,
+    dropout: float,
+    num_layers: int | None,
 ) -> keras.Model:
     """Builds the model that the options name; it returns logits.
+
+    Args:
+      config: the options.
+      source_vocabulary: number of subwords of the source.
+      target_vocabulary: number of subwords of the target.
+      dropout: share dropped at every site.
+      num_layers: layers of the encoder, and of the decoder; None for those of the size.
 
     Raises:
       UserError: the options do not fit each other.
@@ -282,8 +295,8 @@ def build_model(
     sizes = dict(SIZES[config.size])
     changes = {
         "width": config.width,
-        "num_encoder_layers": config.num_layers,
-        "num_decoder_layers": config.num_layers,
+        "num_encoder_layers": num_layers,
+        "num_decoder_layers": num_layers,
         "num_heads": config.num_heads,
         "inner_width": config.inner_width,
     }
@@ -296,7 +309,7 @@ def build_model(
                     cell=config.cell,
                     attention=config.attention,
                     width=sizes["width"],
-                    num_layers=config.num_layers or 1,
+                    num_layers=num_layers or 1,
                     use_cudnn=not config.jit_compile,  # cuDNN's cells do not compile with XLA
                 )
             )

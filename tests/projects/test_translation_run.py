@@ -185,7 +185,7 @@ class TestMeasure:
     def model(cls) -> keras.Model:
         keras.utils.set_random_seed(0)
         config = tiny_config(Path("unused"), "unused")
-        return train.build_model(config, 40, 40, dropout=0.5)
+        return train.build_model(config, 40, 40, dropout=0.5, num_layers=1)
 
     @pytest.fixture(scope="class")
     @classmethod
