@@ -41,7 +41,7 @@ def test_models_are_found_by_the_names_of_their_folders(tmp_path: Path):
     (tmp_path / "street_view/1").mkdir(parents=True)  # without a model in it
     found = load_models(tmp_path, Never())
     assert found.classify is not None and found.read is None
-    assert list(found.translate) == [("de", "en"), ("en", "zh")]
+    assert list(found.translate) == [("en", "zh"), ("de", "en")]  # as predict.py takes it
 
 
 def test_an_export_that_did_not_end_is_no_model(tmp_path: Path):

@@ -62,7 +62,8 @@ def load_models(folder: Path, loading: Executor) -> DemoModels:
     classify = answer_of(NEWS, _load_classifier, EXAMPLE_HEADLINES[0])
     read = answer_of(STREET_VIEW, _load_reader, example_pictures()[0])
     translate = {}
-    for path in sorted(folder.glob("translation_*_*")):
+    # The direction that predict.py takes is offered first.
+    for path in sorted(folder.glob("translation_*_*"), key=lambda it: (it.name != TRANSLATION, it)):
         languages = languages_in_name(path.name)
         if languages is not None:
             answer = answer_of(path.name, _load_translator, example_sentences(languages[0])[0])
