@@ -21,7 +21,6 @@ import dataclasses
 import itertools
 import json
 import math
-import os
 import platform
 import shutil
 import tempfile
@@ -38,6 +37,7 @@ from tqdm.auto import tqdm
 from tfcamp.data.locks import FolderLock
 from tfcamp.data.storage import FolderCopy, as_path, is_remote, remote_errors, whole_file
 from tfcamp.errors import UserError
+from tfcamp.training.pace import count_cores
 
 # What a process that was killed while it began leaves in a new run folder.
 _BEGINNINGS = {"lock", "config.json.partial"}
@@ -378,7 +378,7 @@ def describe_environment() -> dict[str, Any]:
         # tensorflow-tpu is another package of the same module.
         **{package.__name__: package.__version__ for package in (tf, keras, np)},
         "device": ", ".join(accelerators) or f"CPU ({platform.processor() or platform.machine()})",
-        "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or count_cores(),
     }
 
 

@@ -134,9 +134,12 @@ def test_a_bar_that_was_never_shown_can_be_closed():
     ProgressBar().close()
 
 
-def test_waiting_for_data_is_said_with_its_share():
+def test_waiting_for_data_is_said_with_its_share(monkeypatch):
+    monkeypatch.setattr("tfcamp.training.callbacks.count_cores", lambda: 2)
     progress = make_progress(10)._replace(data_wait=0.31)
     line = slow_input(progress)
     assert line is not None and "31%" in line
     assert slow_input(progress._replace(data_wait=0.05)) is None
     assert slow_input(progress._replace(seconds=2.0)) is None
+    monkeypatch.setattr("tfcamp.training.callbacks.count_cores", lambda: 1)
+    assert slow_input(progress) is None

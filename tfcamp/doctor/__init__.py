@@ -19,6 +19,7 @@ from typing import Any
 
 from tfcamp.doctor import gpu, installation, machine, speed
 from tfcamp.doctor.findings import Finding, ok
+from tfcamp.training.pace import count_cores
 
 __all__ = ["Finding", "Probe", "examine_machine", "examine_tensorflow", "run_doctor", "run_probe"]
 
@@ -137,7 +138,7 @@ def examine_tensorflow(probe: Probe) -> Iterator[Finding]:
             installed=list(installed),
         )
     if "devices" in facts:
-        yield machine.check_devices(facts["devices"], machine.count_cores())
+        yield machine.check_devices(facts["devices"], count_cores())
         yield gpu.check_gpu(
             gpu.Gpus(
                 used=facts["gpus"],

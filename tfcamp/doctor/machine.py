@@ -88,13 +88,6 @@ def free_memory(group: Path = _CONTROL_GROUP) -> tuple[int, int]:
     return max(0, min(free, limit - used)), min(total, limit)
 
 
-def count_cores() -> int:
-    """Returns how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def check_devices(devices: Sequence[str], cores: int) -> Finding:
     """Names the devices that TensorFlow sees, such as ``GPU:0``.
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from tfcamp.errors import UserError
+from tfcamp.training.pace import count_cores
 from tfcamp.training.progress import Progress
 
 
@@ -55,12 +56,15 @@ class ProgressBar:
 def slow_input(progress: Progress, *, share: float = 0.05, seconds: float = 3.0) -> str | None:
     """Returns a line that says so where the loop waits for its data.
 
+    On one core reading and training take turns, so that waiting is no sign of anything.
+
     Args:
       progress: at the end of an epoch.
       share: of the time, in [0, 1], that may be spent waiting.
       seconds: of waiting that are not worth a word; the first batches take some.
     """
-    if progress.data_wait <= share or progress.data_wait * progress.seconds <= seconds:
+    worth_a_word = progress.data_wait > share and progress.data_wait * progress.seconds > seconds
+    if not worth_a_word or count_cores() == 1:
         return None
     return (
         f"the loop waited for data for {progress.data_wait:.0%} of the epoch: reading the rows is "

@@ -1,6 +1,7 @@
-"""How many steps fill a call, and when a checkpoint is due."""
+"""How many cores there are, how many steps fill a call, and when a checkpoint is due."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 
@@ -9,6 +10,13 @@ _CALL_SECONDS = 1.0
 _LONGEST_CALL = 256
 # Checkpoints hold the loop up for at most this share of the time.
 _CHECKPOINT_SHARE = 0.02
+
+
+def count_cores() -> int:
+    """Returns how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class CallPace:
