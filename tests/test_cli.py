@@ -94,6 +94,14 @@ def test_a_disk_that_refuses_is_one_line(run, number):
     assert err.startswith("error: /mnt/run/a.npz: It is so; ") and err.count("\n") == 1
 
 
+def test_characters_that_the_output_lacks_are_one_line(run):
+    error = UnicodeEncodeError("cp1252", "明天见", 0, 1, "character maps to <undefined>")
+    status, _, err = run(main_that_raises(error))
+    assert status == 2
+    line = "the output is written in cp1252, which lacks '\\u660e': set PYTHONUTF8=1"
+    assert err == f"error: {line}\n"
+
+
 def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py"])
     for error in (ValueError("a bug"), OSError(errno.EBADF, "a bug too")):

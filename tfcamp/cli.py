@@ -8,7 +8,6 @@ import io
 import itertools
 import os
 import shutil
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -65,7 +64,7 @@ def _parse_options(config_class: type[Config], description: str) -> Config:
         """Takes the options apart.
 
         Args:
-          config: A JSON file of options, such as tune.py's best.json; further options win over it.
+          config: A JSON file of options; those of the command line win over it.
           rest: All others.
         """
         del config
@@ -83,7 +82,14 @@ def _exit_status(run: Callable[[], None]) -> int:
     except BrokenPipeError:
         # Python flushes once more at its end: into nothing, or it would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return 128 + 13  # the number of SIGPIPE, also where there is none
+    except UnicodeEncodeError as error:
+        print(
+            f"error: the output is written in {error.encoding}, which lacks "
+            f"{error.object[error.start]!a}: set PYTHONUTF8=1",
+            file=sys.stderr,
+        )
+        return 2
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

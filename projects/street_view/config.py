@@ -207,6 +207,8 @@ class StreetConfig:
             self._require(name, alpha == 0 or alpha >= 0.05, "0, or at least 0.05")
             one_digit = "0, because the labels of whole numbers do not mix"
             self._require(name, alpha == 0 or not self.reads_numbers, one_digit)
+        whole = "0 with a model of one digit, because whole numbers are drawn"
+        self._require("add_drawings", self.add_drawings == 0 or self.reads_numbers, whole)
         for name in ("label_smoothing", "focal_gamma"):
             fits = self.model != "ctc" or getattr(self, name) == 0
             self._require(name, fits, "0 with --model ctc")

@@ -54,6 +54,8 @@ class Answer(NamedTuple):
 
 def main(config: PredictConfig) -> None:
     """Read the house numbers on pictures."""
+    if config.submission is not None and not config.submission.parent.is_dir():
+        raise UserError(f"--submission {config.submission}: there is no such folder")
     files = list(find_images(config.images))
     model = load_image_model(config.saved_model)
     answers = []
@@ -96,7 +98,8 @@ def find_images(places: tuple[str, ...]) -> Iterator[Path]:
     for place in places:
         path = Path(place).expanduser()
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS)
+            files = (file for file in path.rglob("*") if file.is_file())
+            found = sorted(file for file in files if file.suffix.lower() in ENDINGS)
         elif path.exists():
             found = [path]
         else:

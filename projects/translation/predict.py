@@ -61,6 +61,8 @@ class PredictConfig:
             raise UserError("--file: expected sentences or a file of them, not both")
         if self.attention is not None and self.attention.suffix not in (".png", ".svg"):
             raise UserError(f"--attention {self.attention}: expected a name that ends in .png")
+        if self.attention is not None and (self.beam, self.nbest) != (4, 1):
+            raise UserError("--attention: shows the best of a beam of 4; leave out --beam, --nbest")
 
 
 def main(config: PredictConfig) -> None:
@@ -130,8 +132,9 @@ def warn_of_cuts(model: ServedTranslator, sentences: Iterable[str]) -> None:
     for sentence, count in zip(sentences, counts, strict=True):
         if count > limit:
             print(
-                f"note: {sentence[:40]!r}… has {count:,} subwords: the first {limit - 1} are "
-                "translated; cut it into sentences, or train with more --max-tokens",
+                f"note: {sentence[:40]!r}… has more than {limit - 1} subwords: the first "
+                f"{limit - 1} are translated; cut it into sentences, or train with more "
+                "--max-tokens",
                 file=sys.stderr,
             )
 

@@ -32,7 +32,7 @@ def search_space() -> HyperParameters:
         "learning_rate", 5e-4, 8e-3, sampling="log", default=TranslationConfig.learning_rate
     )
     space.Float("warmup", 0.02, 0.3, sampling="log", default=TranslationConfig.warmup)
-    # What train.py takes of itself for up to 100,000 pairs.
+    # If it is not given, trial 1 leaves it to train.py, which goes by the number of pairs.
     space.Float("dropout", 0.1, 0.4, step=0.1, default=0.3)
     space.Float("label_smoothing", 0.0, 0.2, step=0.05, default=TranslationConfig.label_smoothing)
     space.Choice("norm", ["pre", "post"], default=TranslationConfig.norm)

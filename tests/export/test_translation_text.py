@@ -49,7 +49,7 @@ class TestAwkwardText:
             assert not any(text for text, is_empty in zip(texts, empty, strict=True) if is_empty)
 
     def test_nothing_has_one_answer_everywhere(self, served) -> None:
-        assert served.n_best(["", " "], 8) == [[("", 0.0)] * 8] * 2
+        assert served.n_best(["", " "], 8) == [[("", 0.0)]] * 2
         for found in served.attention(["", " "]):
             assert found.target == ["</s>"]
             np.testing.assert_allclose(found.shares.sum(axis=1), 1, atol=1e-5)

@@ -63,6 +63,10 @@ class TestOptions:
         line = refused("--init-from", tmp_path)
         assert line == f"--init-from {tmp_path}: has no best.npz; expected a run folder"
 
+    def test_whole_numbers_for_a_model_of_one_digit(self, refused) -> None:
+        line = refused("--model", "lenet5", "--add-drawings", 8)
+        assert line.startswith("--add-drawings 8: expected 0 with a model of one digit")
+
     def test_a_folder_that_the_export_would_delete(self, refused, tmp_path) -> None:
         (tmp_path / "thesis.tex").write_text("")
         assert "holds something else than a SavedModel" in refused("--export-dir", tmp_path)

@@ -123,6 +123,15 @@ class TestPredict:
         assert len(lines) == 4 and all("%" in line for line in lines)
         assert lines[2].split()[:2] == ["-", "0.0%"]
 
+    def test_a_submission_into_no_folder_is_refused_first(
+        self, command, model, photographs, tmp_path
+    ) -> None:
+        path = tmp_path / "nowhere" / "submission.csv"
+        arguments = (photographs, "--saved-model", model, "--submission", path)
+        answer = command(predict.main, PredictConfig, *arguments)
+        assert answer.status == 2 and answer.out == ""
+        assert answer.err == f"error: --submission {path}: there is no such folder\n"
+
     def test_a_submission(self, command, model, photographs, tmp_path) -> None:
         path = tmp_path / "submission.csv"
         rows = self.run(command, model, photographs, "--submission", path)

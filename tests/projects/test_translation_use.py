@@ -336,10 +336,11 @@ class TestPredict:
             ("--nbest", 9, "--nbest 9: expected 1 to 8"),
             ("--file", "sentences.txt", "--file: expected sentences or a file of them, not both"),
             ("--attention", "map.jpg", "--attention map.jpg: expected a name that ends in "),
+            ("--beam", "8 --attention map.png", "--attention: shows the best of a beam of 4"),
         ],
     )
     def test_what_cannot_be_answered(self, command, model, option, value, expected) -> None:
-        arguments = ("Good morning.", "--saved-model", model, option, value)
+        arguments = ("Good morning.", "--saved-model", model, option, *str(value).split())
         line = refusal(command(predict.main, PredictConfig, *arguments))
         assert line.startswith(expected)
 

@@ -111,11 +111,13 @@ class TranslationService(tf.Module):
 
     @tf.function(input_signature=_TEXT)
     def count_tokens(self, text):
-        """Returns ``num_tokens`` int32[B], of all of each text, and ``max_tokens`` int32[].
+        """Returns ``num_tokens`` int32[B] of each text, and ``max_tokens`` int32[].
 
-        A text of more tokens than that, its end included, is translated in part.
+        A text of more tokens than that, its end included, is translated in part. Nobody is told
+        how much longer than four times that a text is, so that the work is bounded.
         """
-        counts = encode_sentences(self._source, text).row_lengths()
+        counted = 4 * self._max_tokens
+        counts = encode_sentences(self._source, text, max_tokens=counted).row_lengths()
         return {
             "num_tokens": tf.cast(counts, tf.int32),
             "max_tokens": tf.constant(self._max_tokens),
@@ -220,15 +222,18 @@ class ServedTranslator:
         return _strings(answer["translation"]), answer["score"]
 
     def n_best(self, texts: Sequence[str], count: int) -> list[list[tuple[str, float]]]:
-        """Returns up to so many translations of each text with their scores, the best first."""
+        """Returns up to so many translations of each text with their scores, the best first.
+
+        Other pieces may make the same text: it counts once, with the best of its scores.
+        """
         answer = self._answer(self._signatures["nbest"], texts)
-        rows = zip(answer["translations"], answer["scores"], strict=True)
-        return [
-            [(text, float(score)) for text, score in zip(_strings(row), scores, strict=True)][
-                :count
-            ]
-            for row, scores in rows
-        ]
+        result = []
+        for row, scores in zip(answer["translations"], answer["scores"], strict=True):
+            best: dict[str, float] = {}
+            for text, score in zip(_strings(row), scores.tolist(), strict=True):
+                best.setdefault(text, score)
+            result.append(list(best.items())[:count])
+        return result
 
     def attention(self, texts: Sequence[str]) -> list[Attention] | None:
         """Returns where the model looked when it translated each text; None if it has no eyes."""
