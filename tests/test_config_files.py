@@ -1,6 +1,7 @@
 """Options in a file: what is taken, what is refused, and that the command line wins."""
 
 import json
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,9 @@ def test_every_type_survives_a_file(tmp_path):
         ({"model": "rnn"}, 'model: expected gru or lstm, got "rnn"'),
         ({"ngrams": True}, "ngrams: expected 1 or 2 or 3, got true"),
         ({"data_dir": 5}, "data_dir: expected a path or null, got 5"),
+        ({"learning_rate": 10**400}, f"learning_rate: expected a number, got 1{'0' * 59}…"),
+        ({"learning_rate": math.inf}, "learning_rate: expected a number, got Infinity"),
+        ({"learning_rate": math.nan}, "learning_rate: expected a number, got NaN"),
         ({"names": "a"}, 'names: expected a list, each a string, got "a"'),
         ({"names": [1]}, "names: expected a list, each a string, got [1]"),
         ({"batch_size": 0}, "--batch-size 0: expected at least 1"),
@@ -101,7 +105,22 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
             config_from_file(tmp_path / "bad.json", Config)
 
 
-@given(st.dictionaries(st.sampled_from([*vars(CONFIG), "other"]), st.integers() | st.text()))
+def test_what_is_nested_too_deeply_is_one_line(tmp_path):
+    path = tmp_path / "deep.json"
+    # Python gives up somewhere on the way, and writing a value takes more of it than reading one.
+    for depth in (100_000, *range(600, 1000)):
+        for content in ("[" * depth, f'{{"epochs": {"[" * depth}{"]" * depth}}}'):
+            path.write_text(content)
+            with pytest.raises(UserError, match=r"^[^\n]*deep.json: [^\n]*$"):
+                config_from_file(path, Config)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*vars(CONFIG), "other"]),
+        st.integers() | st.integers(10**300, 10**320) | st.floats() | st.text(),
+    )
+)
 def test_any_object_is_a_config_or_one_line(tmp_path_factory, options):
     try:
         config = config_of(tmp_path_factory.getbasetemp(), options)
@@ -110,6 +129,9 @@ def test_any_object_is_a_config_or_one_line(tmp_path_factory, options):
     else:
         if "data_dir" in options:
             options["data_dir"] = str(Path(options["data_dir"]))  # "a//b" and "a/b" are one path
+        if "learning_rate" in options:
+            options["learning_rate"] = float(options["learning_rate"])  # of a large integer, about
+            assert math.isfinite(config.learning_rate)
         assert as_json({name: getattr(config, name) for name in options}) == options
 
 
@@ -146,7 +168,7 @@ def test_the_command_line_wins_wherever_it_stands(run, best):
 def test_help_explains_the_option_and_shows_its_defaults(run, best):
     status, out, _ = run(Config, "--config", best, "--help")
     assert status == 0
-    assert "--config" in out and "best.json" in out
+    assert "--config" in out and "JSON file of options" in out
     assert "Rows of a batch. (default: 64)" in out
     assert "Rows of a batch. (default: 128)" in run(Config, "--help")[1]
 

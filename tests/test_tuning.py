@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ class Config:
     width: int = 4
     cell: Literal["gru", "lstm"] = "gru"
     bias: bool = True
+    dropout: float | None = None
     epochs: int | None = None
     stop_on: Literal["accuracy", "loss"] = "accuracy"
     strategy: str = "one"
@@ -143,6 +145,55 @@ def test_every_tuner_begins_with_the_defaults_and_ends_with_the_best(tmp_path, c
     assert "Reloading" not in out and "Trial " not in out  # keras-tuner says nothing by itself
     for name in ("report.html", "figures/trials.svg", "figures/options.svg"):
         assert (tmp_path / "search" / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "tuner", ["random", pytest.param("bayesian", marks=pytest.mark.slow), "hyperband"]
+)
+def test_the_first_trial_has_the_options_as_given(tmp_path, capsys, tuner):
+    """Within the range and not rounded, outside of it, and not given at all."""
+    given = {"learning_rate": 0.0123456, "width": 5, "dropout": None}
+    options = Tuning(
+        run_dir=tmp_path / "search",
+        tuner=tuner,
+        epochs=3,
+        max_trials=7,
+        search=("learning_rate", "width", "dropout"),
+        learning_rate=0.0123456,
+        width=5,
+    )
+    space = search_space()
+    space.Float("dropout", 0.1, 0.4, step=0.1, default=0.3)
+    trials = search(options, lambda config: 0.5 + 0.4 * (config.dropout is None), space=space)
+    assert trials[0].values == given
+    for trial in trials:
+        of_first = trial.folder.name == "001"  # Hyperband goes on with it, as it was
+        assert (trial.values == given) == of_first
+        for name, value in trial.values.items():
+            assert getattr(trial.config, name) == value
+        assert of_first or (trial.values["width"] in (2, 4, 8, 16) and trial.config.dropout)
+    out = capsys.readouterr().out
+    assert "--learning-rate 0.0123456 --width 5 (not given: --dropout)\n" in out
+    assert " not given\n" in out  # in the table
+    found = config_from_file(tmp_path / "search/best.json", Config)
+    assert found == Config(learning_rate=0.0123456, width=5, epochs=3)
+
+
+def test_what_stands_in_for_the_first_trial_is_still_tried(tmp_path):
+    space = HyperParameters()
+    space.Float("dropout", 0.25, 0.75, step=0.25, default=0.5)
+    options = Tuning(run_dir=tmp_path / "search", max_trials=4)
+    trials = search(options, lambda config: 0.5, space=space)
+    tried = [trial.values["dropout"] for trial in trials]
+    assert tried[0] is None and sorted(tried[1:]) == [0.25, 0.5, 0.75]
+
+
+def test_the_next_command_can_be_pasted(tmp_path, capsys):
+    folder = tmp_path / "my search; it's mine"
+    (trial,) = search(Tuning(run_dir=folder, max_trials=1))
+    command = capsys.readouterr().out.splitlines()[-1].removeprefix("next ")
+    words = ["--config", str(folder / "best.json"), "--run-dir", str(trial.folder)]
+    assert shlex.split(command) == ["python", "projects/toys/train.py", *words]
 
 
 @pytest.mark.parametrize("tuner", ["random", "hyperband"])

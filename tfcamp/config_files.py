@@ -6,6 +6,7 @@ tune.py writes one, ``best.json``, and train.py takes it.
 import dataclasses
 import difflib
 import json
+import sys
 import types
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -22,6 +23,10 @@ _DESCRIPTIONS = {
     bool: "true or false",
     types.NoneType: "null",
 }
+
+
+# Of a value in a message.
+_MOST_LETTERS = 60
 
 
 def config_from_file(path: Path, config_class: type[Config], *, missing: Any = None) -> Config:
@@ -67,6 +72,8 @@ def read_options(path: Path, config_class: type) -> dict[str, Any]:
         raise UserError(f"--config {path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # UnicodeDecodeError is one too
         raise UserError(f"--config {path}: expected JSON: {error}") from None
+    except RecursionError:
+        raise UserError(f"--config {path}: is nested too deeply for options") from None
     if not isinstance(options, dict):
         raise UserError(f'{path}: expected an object of options, such as {{"epochs": 4}}')
     kinds = get_type_hints(config_class)
@@ -80,8 +87,7 @@ def read_options(path: Path, config_class: type) -> dict[str, Any]:
             options[name] = _typed(value, kinds[name])
         except ValueError:
             raise UserError(
-                f"{path}: {name}: expected {_described(kinds[name])}, got "
-                f"{json.dumps(value, ensure_ascii=False)}"
+                f"{path}: {name}: expected {_described(kinds[name])}, got {_shown(value)}"
             ) from None
     return options
 
@@ -117,11 +123,26 @@ def _typed(value: Any, kind: Any) -> Any:
         return tuple(_typed(item, get_args(kind)[0]) for item in value)
     elif kind is Path and isinstance(value, str):
         return Path(value)
-    elif kind is float and type(value) is int:
-        return float(value)
+    elif kind is float and type(value) in (int, float):
+        # Python reads Infinity and NaN, which JSON has not, and 1e999 as one of them.
+        if abs(value) <= sys.float_info.max:
+            return float(value)
     elif type(value) is kind:  # true is no number, though Python thinks so
         return value
     raise ValueError(value)
+
+
+def _shown(value: Any) -> str:
+    """Says a value as JSON does; the start of a long one.
+
+    >>> _shown(True), len(_shown(10**400))
+    ('true', 61)
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # it was read with a few levels to spare
+        return "a value that is nested too deeply"
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
 
 
 def _described(kind: Any) -> str:

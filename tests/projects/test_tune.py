@@ -31,6 +31,7 @@ from tests.projects.tiny import as_arguments, tiny_config
 from tfcamp.config_files import config_from_file
 from tfcamp.launch import free_ports
 from tfcamp.training.checkpoints import read_checkpoint
+from tfcamp.tuning.search import Search
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,11 +93,43 @@ def test_every_value_of_the_space_is_one_that_train_takes(
 ):
     base = {field.name: getattr(tuning, field.name) for field in dataclasses.fields(config_class)}
     for parameter in space.space:
-        given = getattr(tuning, parameter.name)
-        assert given is None or parameter.default == given  # the first trial has the defaults
         for share in (0.0, 0.25, 0.5, 0.75, 0.999):
             value = parameter.prob_to_value(share)
             config_class(**{**base, parameter.name: value})  # refuses what cannot work
+
+
+@pytest.mark.parametrize(
+    ("module", "tuning_class", "config_class", "options"),
+    [
+        (tune, tune.NewsTuning, NewsConfig, {}),
+        # Given, and searched around; outside of what is searched; or a choice that is not searched.
+        (tune, tune.NewsTuning, NewsConfig, {"learning_rate": 0.004123, "model": "linear"}),
+        (street_tune, street_tune.StreetTuning, StreetConfig, {}),
+        (
+            street_tune,
+            street_tune.StreetTuning,
+            StreetConfig,
+            {"learning_rate": 0.5, "batch_size": 48, "augmentation": 0.0},
+        ),
+        # The dropout depends on the number of pairs, which only train.py knows.
+        (translation_tune, translation_tune.TranslationTuning, TranslationConfig, {}),
+        (
+            translation_tune,
+            translation_tune.TranslationTuning,
+            TranslationConfig,
+            {"dataset": "reverse", "warmup": 0.0, "norm": "post"},
+        ),
+    ],
+)
+def test_the_first_trial_trains_what_train_would(
+    tmp_path: Path, module: Any, tuning_class: Any, config_class: Any, options: dict[str, Any]
+):
+    searched = tuple(name for name in options if name != "dataset")
+    tuning = tuning_class(**options, search=searched, run_dir=tmp_path / "search", max_trials=1)
+    space = module.search_space(tuning) if module is street_tune else module.search_space()
+    with Search(tuning, config_class, space, project="tuned") as search:
+        trial = next(search.trials())
+    assert dataclasses.replace(trial.config, run_dir=None) == config_class(**options)
 
 
 def test_a_search_of_the_news_project(tmp_path, monkeypatch, command):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import keras_tuner
 import tyro
+from keras_tuner.engine import hyperparameters
 
 from tfcamp.data.storage import as_path, is_remote
 from tfcamp.errors import UserError
@@ -82,7 +83,10 @@ def shared_config(options: Any, config_class: type) -> Any:
 def searched_part(
     space: keras_tuner.HyperParameters, base: Any, chosen: Sequence[str]
 ) -> keras_tuner.HyperParameters:
-    """Returns the part of a space that is searched.
+    """Returns the part of a space that is searched; its defaults are the options as given.
+
+    A default stays within the range: where the option is outside, or not given, it stands in for it
+    before keras-tuner, which knows nothing else.
 
     Raises:
       UserError: nothing is left of it, or an option is not in it.
@@ -98,8 +102,28 @@ def searched_part(
     if not chosen:
         raise UserError("all options of search_space() are given: name some with --search")
     part = keras_tuner.HyperParameters()
-    part.merge([parameters[name] for name in chosen])
+    part.merge([_begun_at(parameters[name], getattr(base, name)) for name in chosen])
     return part
+
+
+def _begun_at(parameter: Any, given: Any) -> Any:
+    """Returns a parameter whose default is the value in its range that is nearest to a given one.
+
+    >>> rate = keras_tuner.HyperParameters()
+    >>> _ = rate.Float("learning_rate", 0.1, 0.9, default=0.5)
+    >>> [_begun_at(rate.space[0], given).default for given in (0.2, 7.0, None)]
+    [0.2, 0.9, 0.5]
+    """
+    if isinstance(parameter, hyperparameters.Choice):
+        if given is not None and parameter.ordered:
+            given = min(parameter.values, key=lambda value: abs(value - given))
+        elif given not in parameter.values:
+            given = None
+    elif given is not None and isinstance(parameter, hyperparameters.Float | hyperparameters.Int):
+        given = min(max(given, parameter.min_value), parameter.max_value)
+    if given is None or isinstance(parameter, hyperparameters.Fixed):
+        return parameter
+    return type(parameter).from_config({**parameter.get_config(), "default": given})
 
 
 def count_trials(options: TuningOptions, config: Any) -> int:

@@ -1,4 +1,4 @@
-"""What proposes the next trial: keras-tuner's oracles, which here begin with the defaults.
+"""What proposes the next trial: keras-tuner's oracles, which here begin with the options as given.
 
 Hyperband (Li et al., 2018) is about epochs. It begins many trials, pauses each after a part of its
 epochs and goes on with the best third; a pass of it does so several times, from many short trials
@@ -25,6 +25,7 @@ class _Told(keras_tuner.Oracle):
     """An oracle that proposes the defaults first, and says when a trial has ended."""
 
     on_end: Callable[[], None]
+    stands_in: bool
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the values of the next trial."""
@@ -34,6 +35,8 @@ class _Told(keras_tuner.Oracle):
                 parameter.name: parameter.default for parameter in self.hyperparameters.space
             }
             proposed["values"] = {**proposed["values"], **defaults}
+            if self.stands_in:  # unlike any other trial, so that one may have just these values
+                proposed["values"]["tuner/stands_in"] = True
         return proposed
 
     @keras_tuner.synchronized
@@ -68,6 +71,7 @@ def build_oracle(
     max_trials: int,
     max_epochs: int | None,
     seed: int,
+    stands_in: bool,
     on_end: Callable[[], None],
 ) -> keras_tuner.Oracle:
     """Builds what proposes trials.
@@ -79,6 +83,7 @@ def build_oracle(
       max_trials: how many trials in all.
       max_epochs: of a trial; only hyperband asks for it.
       seed: of the values that are drawn, at least 0.
+      stands_in: whether the first trial has other values than the defaults that it is told by.
       on_end: called when a trial has ended.
     """
     common: dict[str, Any] = {
@@ -102,6 +107,7 @@ def build_oracle(
     else:
         oracle = _RandomOracle(max_trials=max_trials, **common)
     oracle.on_end = on_end
+    oracle.stands_in = stands_in
     oracle.verbose = 0
     return oracle
 

@@ -1,6 +1,7 @@
 """What a search leaves behind: the table on screen, figures, the report and metrics.json."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tfcamp.figures import (
     write_report,
 )
 from tfcamp.runs import Run, describe_environment
-from tfcamp.tuning.trials import Trial, best_of
+from tfcamp.tuning.trials import Trial, best_of, shown
 
 _ROWS_ON_SCREEN = 20
 
@@ -42,7 +43,7 @@ def write_results(
     )
     table = trial_table(trials, score, larger_is_better=larger_is_better)
     scores = [trial.score for trial in trials]
-    values = {name: [trial.values[name] for trial in trials] for name in best.values}
+    values = {name: [shown(trial.values[name]) for trial in trials] for name in best.values}
     drawn: dict[str, Any] = {"name": f"dev {score}", "larger_is_better": larger_is_better}
     figures = {
         "trials": trial_scores(scores, **drawn),
@@ -112,7 +113,7 @@ def write_results(
     run.say(f"options     {run.home / 'best.json'}")
     run.say(
         f"next        python {Path('projects', project, 'train.py')} --config "
-        f"{run.home / 'best.json'} --run-dir {best.folder}"
+        f"{shlex.quote(str(run.home / 'best.json'))} --run-dir {shlex.quote(str(best.folder))}"
     )
 
 
@@ -131,7 +132,7 @@ def trial_table(trials: Sequence[Trial], score: str, *, larger_is_better: bool) 
             "failed" if trial.score is None else trial.score,
             *([trial.epochs] if has_epochs else []),
             round(trial.seconds),
-            *trial.values.values(),
+            *map(shown, trial.values.values()),
         ]
         for trial in ordered
     ]

@@ -81,7 +81,9 @@ class Search:
         self._options = options
         self._base = shared_config(options, config_class)
         space = searched_part(space, self._base, options.search)
-        self._names = [parameter.name for parameter in space.space]
+        self._given = {
+            parameter.name: getattr(self._base, parameter.name) for parameter in space.space
+        }
         self._max_trials = count_trials(options, self._base)
         self._score: str = self._base.stop_on
         self._larger_is_better = self._score != "loss"
@@ -98,6 +100,9 @@ class Search:
             max_trials=self._max_trials,
             max_epochs=self._base.epochs,
             seed=self._base.seed,
+            stands_in=any(
+                parameter.default != self._given[parameter.name] for parameter in space.space
+            ),
             on_end=self._tell,
         )
         self._oracle = oracle  # of a worker, one that nobody asks
@@ -165,7 +170,7 @@ class Search:
           whatever: the options that do not matter to the files; where others are searched, each
             trial makes its own.
         """
-        if not set(self._names) <= set(whatever):
+        if not set(self._given) <= set(whatever):
             yield
             return
         shared, own = self.run.home / "shared", run.folder / "data"
@@ -218,10 +223,13 @@ class Search:
 
     def _trial(self, proposal: Proposal) -> Trial:
         proposed = proposal.hyperparameters.values
-        values = {name: tidy(proposed[name]) for name in self._names}
         first = proposal
         while "tuner/trial_id" in first.hyperparameters.values:
             first = self._tuner.oracle.get_trial(first.hyperparameters.values["tuner/trial_id"])
+        if int(first.trial_id) == 0:
+            values = dict(self._given)  # as they are, whether in the space or not
+        else:
+            values = {name: tidy(proposed[name]) for name in self._given}
         folder = self.run.checkpoints / _folder_name(int(first.trial_id) + 1)
         trial = Trial(
             number=int(proposal.trial_id) + 1,

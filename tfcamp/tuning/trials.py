@@ -85,17 +85,32 @@ def tidy(value: Any) -> Any:
     return float(f"{value:.3g}") if isinstance(value, float) else value
 
 
+def shown(value: Any) -> Any:
+    """Returns a value for tables and figures: what was left to train.py is no value.
+
+    >>> shown(0.3), shown(None)
+    (0.3, 'not given')
+    """
+    return "not given" if value is None else value
+
+
 def as_arguments(values: dict[str, Any]) -> str:
-    """Returns options as one writes them on the command line.
+    """Returns options as one writes them on the command line; those not given follow as a remark.
 
     >>> as_arguments({"learning_rate": 0.001, "joint_vocabulary": False})
     '--learning-rate 0.001 --no-joint-vocabulary'
+    >>> as_arguments({"dropout": None, "norm": "pre"})
+    '--norm pre (not given: --dropout)'
     """
-    words = []
+    words, not_given = [], []
     for name, value in values.items():
         option = name.replace("_", "-")
-        if isinstance(value, bool):
+        if value is None:
+            not_given.append(f"--{option}")
+        elif isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
             words.append(f"--{option} {value}")
+    if not_given:
+        words.append(f"(not given: {', '.join(not_given)})")
     return " ".join(words)
