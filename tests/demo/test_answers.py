@@ -62,15 +62,31 @@ def test_a_model_that_is_sure_still_tells_its_words_apart():
 
 
 def test_all_words_are_left_out_in_one_call():
-    model = AdditiveClassifier({})
+    model = AdditiveClassifier({"c": 1.0})
     classify_headline(as_classifier(model), list, "abc")
-    assert model.calls == [["abc", "bc", "ac", "ab"]]
+    assert model.calls[1:] == [["abc", "bc", "ac", "ab"]]
+
+
+def test_words_that_the_model_does_not_read_are_counted_and_speak_for_nothing():
+    model = AdditiveClassifier({"a": 1.0, "b": 2.0, "c": 4.0}, max_length=3)
+    answer = classify_headline(as_classifier(model), list, "a bcc")
+    assert (answer.num_words, answer.num_read) == (4, 2)
+    # Without the b the model would read a c in its place.
+    assert [tuple(word)[:2] for word in answer.words] == [
+        *(("a", pytest.approx(1)), (" ", 0), ("b", pytest.approx(2)), ("c", 0), ("c", 0))
+    ]
+
+
+@pytest.mark.parametrize("text", ["a", "abca", "a b"])
+def test_a_headline_that_is_read_whole_has_no_words_left(text: str):
+    answer = classify(text, a=40.0, b=-1.0)  # the probability stays 1, the odds do not
+    assert answer.num_words == answer.num_read == len(text.replace(" ", ""))
 
 
 def test_white_space_is_not_a_word_and_line_breaks_are_spaces():
-    model = AdditiveClassifier({"a": 1.0})
+    model = AdditiveClassifier({"b": 1.0})
     answer = classify_headline(as_classifier(model), list, " a\r\n b ")
-    assert model.calls == [["a b", " b", "a "]]
+    assert model.calls == [["a", "a b"], ["a b", " b", "a "]]
     assert [tuple(word) for word in answer.words[1:2]] == [
         (" ", 0.0, pytest.approx(0.731, abs=1e-3))
     ]

@@ -99,6 +99,24 @@ def test_a_photograph_is_chosen_and_a_frame_dragged_around_its_number(
     # Cut from the photograph itself, not from the smaller picture on the page.
     assert 300 < shown.get_property("naturalWidth") < 340
     check_page(browser, "number-framed", 1280)
+    canvas.click()  # the whole photograph is back
+    browser.wait(
+        lambda: browser.one(".layers img:first-child").get_property("naturalWidth") == 1024
+    )
+
+
+def test_a_press_that_began_beside_the_canvas_is_none(browser: Browser):
+    from selenium.webdriver import ActionChains
+
+    browser.open()
+    browser.tab(ENGLISH.number_tab)
+    browser.errors()
+    hint, canvas = browser.one(".picture .legend"), browser.one(".picture canvas")
+    chain = ActionChains(browser.driver).move_to_element(hint).click_and_hold()
+    chain.move_to_element(canvas).release().perform()
+    browser.drag(canvas, SEVEN[0])
+    browser.one(".answer, .note")
+    assert browser.errors() == []
 
 
 @pytest.mark.parametrize(

@@ -45,15 +45,10 @@ def test_a_port_that_is_none_is_named(refused, port: str):
     assert refused("--port", port) == f"error: --port {port}: expected 0 to 65535"
 
 
-@pytest.mark.parametrize(
-    ("host", "line"),
-    [
-        ("not a host", "error: --host not a host: expected an address of this machine"),
-        ("203.0.113.7", "error: --host 203.0.113.7 --port 0: Cannot assign requested address; .*"),
-    ],
-)
-def test_a_host_that_is_not_this_machine_is_named(refused, host: str, line: str):
-    assert re.fullmatch(line, refused("--host", host, "--port", "0"))
+@pytest.mark.parametrize("host", ["not a host", "203.0.113.7"])
+def test_a_host_that_is_not_this_machine_is_named(refused, host: str):
+    line = refused("--host", host, "--port", "0")
+    assert line == f"error: --host {host}: expected an address of this machine"
 
 
 def test_a_folder_without_models_is_named(refused, tmp_path: Path):

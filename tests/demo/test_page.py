@@ -133,6 +133,17 @@ def test_what_is_no_request_is_answered(page_url: str, body: bytes):
     assert "sports" in ask(page_url, "headline", "球")
 
 
+@pytest.mark.parametrize(("path", "field"), [("upload", "files"), ("process_recording", "video")])
+def test_files_are_not_taken(page_url: str, path: str, field: str):
+    form = (
+        f'--B\r\nContent-Disposition: form-data; name="{field}"; filename="a.bin"\r\n'
+        "Content-Type: text/plain\r\n\r\ncontent\r\n--B--\r\n"
+    )
+    kind = {"Content-Type": "multipart/form-data; boundary=B"}
+    request = urllib.request.Request(f"{page_url}/gradio_api/{path}", form.encode(), kind)
+    assert status_of(request) == 404
+
+
 def test_a_file_of_this_machine_is_not_served(page_url: str):
     for path in ("/etc/hostname", str(Path(__file__))):
         assert status_of(urllib.request.Request(f"{page_url}/gradio_api/file={path}")) in (403, 404)

@@ -20,6 +20,8 @@ HEADLINE = HeadlineAnswer(
     "sports",
     [("sports", 0.75), ("finance", 0.2496), ("game", 0.0004)],
     [Word("夺冠", 2.0, 0.25), Word("股价", -1.0, 0.9), Word("，", 0.1, 0.74)],
+    num_words=3,
+    num_read=3,
 )
 ATTENTION = Attention(["▁Hund", "</s>"], ["▁dog", "</s>"], np.array([[0.75, 0.25], [0.5, 0.5]]))
 SENTENCE = SentenceAnswer([("dog", -0.5), ("hound", -0.75)], ATTENTION, 2, 64)
@@ -44,6 +46,13 @@ def test_only_words_that_matter_have_their_probability_below_them():
     assert re.findall(r"<small>(.*?)</small>", show_headline(HEADLINE, ENGLISH)) == [
         *("25 %", "90 %", "")
     ]
+
+
+@pytest.mark.parametrize("texts", [ENGLISH, CHINESE], ids=lambda texts: texts.language)
+def test_words_that_were_not_read_are_said(texts: Texts):
+    said = texts.headline_cut.format(count=40, limit=32)
+    assert said in show_headline(HEADLINE._replace(num_words=40, num_read=32), texts)
+    assert show_headline(HEADLINE, texts).count('class="note"') == 0
 
 
 def test_weak_words_stay_pale():
@@ -125,7 +134,7 @@ def test_what_is_refused_says_why_and_what_would_do():
 def test_no_input_becomes_part_of_the_page():
     evil_attention = Attention([EVIL], [EVIL], np.ones([1, 1]))
     shown = [
-        show_headline(HeadlineAnswer(EVIL, [(EVIL, 1.0)], [Word(EVIL, 1.0, 0.5)]), ENGLISH),
+        show_headline(HeadlineAnswer(EVIL, [(EVIL, 1.0)], [Word(EVIL, 1.0, 0.5)], 1, 1), ENGLISH),
         show_number(NumberAnswer(EVIL, 0.9, None), f'"{EVIL}', ENGLISH),
         show_sentence(SentenceAnswer([(EVIL, -1.0)], evil_attention, 1, 4), EVIL, ENGLISH),
         show_refusal(Refusal("bad_model", folder=EVIL), ENGLISH),

@@ -22,6 +22,7 @@ NUM_BEST = 5  # translations shown
 _MAX_PIXELS = 2**22
 _DATA_URLS = ("data:image/png;base64,", "data:image/jpeg;base64,")
 _LEAST = 1e-30  # probability whose logarithm is taken
+_SAME = 1e-5  # by what share probabilities of the same tokens may differ
 _NOT_FOUND = -1e29  # a place of an n-best list that stayed empty scores -1e30
 
 
@@ -61,11 +62,15 @@ class HeadlineAnswer(NamedTuple):
       label: the most probable class.
       probabilities: (class, probability), the most probable first.
       words: joined they are the headline.
+      num_words: without white space.
+      num_read: those after so many do not change the answer.
     """
 
     label: str
     probabilities: list[tuple[str, float]]
     words: list[Word]
+    num_words: int
+    num_read: int
 
 
 class NumberAnswer(NamedTuple):
@@ -101,7 +106,7 @@ class SentenceAnswer(NamedTuple):
 def classify_headline(
     model: "ServedTextClassifier", segment: Callable[[str], list[str]], text: object
 ) -> HeadlineAnswer:
-    """Classifies a headline, and once more without each of its words, all in one call.
+    """Classifies a headline, and once more without each of its words that the model reads.
 
     What a word does is the "weight of evidence" that is lost with it (Robnik-Šikonja and Kononenko,
     2008, eq. 3), with the word deleted (Li et al., 2016):
@@ -109,6 +114,8 @@ def classify_headline(
         evidence(w) = log odds(c | text) - log odds(c | text without w)
 
     Differences of probabilities would all vanish where the model is sure.
+
+    Words beyond those that are read are not left to take the place of one that is left out.
 
     Args:
       model: texts to probabilities.
@@ -122,7 +129,10 @@ def classify_headline(
     words = segment(text)
     # White space is not read, so it is not left out either.
     tried = [i for i, word in enumerate(words) if not word.isspace()]
-    rest = ["".join(words[:i] + words[i + 1 :]) for i in tried]
+    num_words, num_read = len(tried), _count_read(model, ["".join(words[: i + 1]) for i in tried])
+    tried = tried[:num_read]
+    read = words[: tried[-1] + 1]
+    rest = ["".join(read[:i] + read[i + 1 :]) for i in tried]
     probabilities = np.asarray(model([text, *rest]), np.float64)
     order = np.argsort(-probabilities[0], kind="stable")
     best = order[0]
@@ -133,7 +143,23 @@ def classify_headline(
         model.classes[best],
         [(model.classes[i], float(probabilities[0, i])) for i in order],
         [Word(word, *map(float, effects.get(i, (0.0, whole)))) for i, word in enumerate(words)],
+        num_words,
+        num_read,
     )
+
+
+def _count_read(model: "ServedTextClassifier", beginnings: list[str]) -> int:
+    """Returns how many beginnings of a text it takes until the answer stays what it is.
+
+    A model does not tell how many tokens it reads, but its answer does.
+
+    Args:
+      model: texts to probabilities.
+      beginnings: each a word longer; the last is the text.
+    """
+    probabilities = np.asarray(model(beginnings), np.float64)
+    same = np.isclose(probabilities, probabilities[-1], rtol=_SAME, atol=0).all(axis=1)
+    return int(np.flatnonzero(~same).max(initial=-1)) + 2
 
 
 def _log_odds(probabilities: np.ndarray, label: int) -> np.ndarray:

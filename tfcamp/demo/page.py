@@ -23,7 +23,7 @@ from tfcamp.demo.texts import CHINESE, ENGLISH, Texts, language_name
 _MAX_WAITING = 64
 # Of so many sessions gradio keeps what was asked and answered last.
 _MAX_SESSIONS = 32
-# The page uploads nothing; what others upload is looked for and deleted after so many seconds.
+# The page needs no files; any that gradio keeps are looked for and deleted after so many seconds.
 _DELETE = (600, 600)
 
 

@@ -99,7 +99,11 @@ canvas.addEventListener("pointerdown", (event) => {
   clearTimeout(timer);
   canvas.setPointerCapture(event.pointerId);
   start = at(event);
-  if (!photo) draw(start, start);
+  if (photo) {
+    area = undefined; // until another frame is dragged
+  } else {
+    draw(start, start);
+  }
 });
 canvas.addEventListener("pointermove", (event) => {
   if (!start) return;
@@ -112,6 +116,7 @@ canvas.addEventListener("pointermove", (event) => {
   }
 });
 canvas.addEventListener("pointerup", () => {
+  if (!start) return;
   start = undefined;
   if (!photo) {
     timer = setTimeout(() => ask(cut(area)), PAUSE); // another stroke may follow
@@ -127,6 +132,7 @@ element.querySelector("input").addEventListener("change", (event) => {
   open(event.target.files[0]);
   event.target.value = ""; // so that the same file can be chosen again
 });
+element.addEventListener("dragstart", (event) => event.preventDefault()); // of selected text
 element.addEventListener("dragover", (event) => event.preventDefault());
 element.addEventListener("drop", (event) => {
   event.preventDefault();

@@ -1,5 +1,6 @@
 """Serves the page on this machine: no share link, no downloads, bounded requests."""
 
+import errno
 import logging
 import os
 import signal
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Room for a picture as the browser sends it, of 1024 x 1024 pixels at most.
 _MAX_REQUEST_BYTES = 4_000_000
+# Where gradio keeps files that anybody sends, also other sites that are open in the browser.
+_UPLOADS = ("/gradio_api/upload", "/gradio_api/process_recording")
 
 
 def serve_demo(saved_models: Path, *, host: str, port: int) -> None:
@@ -69,11 +72,14 @@ def build_app(models: DemoModels) -> "fastapi.FastAPI":
     from tfcamp.demo.theme import head, theme
 
     page = build_page(models)
+    outer = fastapi.FastAPI(openapi_url=None, max_body_size=_MAX_REQUEST_BYTES)
+    for path in _UPLOADS:  # the page sends none; routes that come first win
+        outer.add_api_route(path, lambda: None, methods=["POST"], status_code=404)
     with warnings.catch_warnings():
         # Said of every application of several pages, also where ssr_mode is False.
         warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
         app = gr.mount_gradio_app(
-            fastapi.FastAPI(openapi_url=None, max_body_size=_MAX_REQUEST_BYTES),
+            outer,
             page,
             path="/",
             theme=theme(),
@@ -97,12 +103,15 @@ def build_app(models: DemoModels) -> "fastapi.FastAPI":
 def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port < 2**16:
         raise UserError(f"--port {port}: expected 0 to 65535")
+    unknown = UserError(f"--host {host}: expected an address of this machine")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
     except socket.gaierror:
-        raise UserError(f"--host {host}: expected an address of this machine") from None
+        raise unknown from None
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise unknown from None
         reason = os.strerror(error.errno or 0)
         raise UserError(
             f"--host {host} --port {port}: {reason}; --port 0 takes any port that is free"

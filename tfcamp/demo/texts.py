@@ -49,6 +49,7 @@ class Texts:
     headline_button: str
     headline_legend: str
     headline_classes: str
+    headline_cut: str
 
     number_tab: str
     number_hint: str
@@ -92,6 +93,7 @@ ENGLISH = Texts(
         "“{label}” would be without it."
     ),
     headline_classes="Probability of each section",
+    headline_cut="The headline has {count} words; only the first {limit} change the answer.",
     number_tab="House number",
     number_hint="Draw a number, or choose a photograph and drag a frame around its number.",
     number_choose="Choose a photograph",
@@ -137,6 +139,7 @@ CHINESE = Texts(
     headline_button="分类",
     headline_legend="蓝色的词支持“{label}”，橙色的词反对。词下方是去掉这个词后“{label}”的概率。",
     headline_classes="各栏目的概率",
+    headline_cut="这条标题有 {count} 个词，只有前 {limit} 个影响答案。",
     number_tab="门牌号",
     number_hint="写一个数字，或者选一张照片，再拖出一个框，框住门牌号。",
     number_choose="选择照片",

@@ -39,8 +39,12 @@ def show_headline(answer: HeadlineAnswer, texts: Texts) -> str:
         f"<td>{_escape(_percent(probability))} %</td></tr>"
         for name, probability in answer.probabilities
     )
+    cut = ""
+    if answer.num_words > answer.num_read:
+        limits = {"count": answer.num_words, "limit": answer.num_read}
+        cut = _note(texts.headline_cut.format(**limits))
     return _result(
-        f'<p class="answer">{_escape(label)}</p>'
+        f'<p class="answer">{_escape(label)}</p>{cut}'
         f'<p class="words" lang="zh">{words}</p>'
         f'<p class="legend">{_escape(texts.headline_legend.format(label=label))}</p>'
         f'<table class="bars"><caption>{_escape(texts.headline_classes)}</caption>{bars}</table>'
