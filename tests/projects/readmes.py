@@ -1,22 +1,9 @@
-"""What the README files tell their reader to type, and small stand-ins for the files they name."""
+"""What the README files tell their reader to type, taken from them line by line."""
 
-import gzip
-import io
-import json
 import re
-import shutil
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
-from PIL import Image
-
-from tests.projects.street import NUM_ROWS, write_competition
-from tfcamp.data.image_sources import rendered_split
-from tfcamp.data.parallel_sources import load_parallel_dataset
-from tfcamp.data.sources import load_text_dataset
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,31 +73,33 @@ _NO_COMMAND = re.compile(
     r"|.* → .*|kill -9"
 )
 _CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
-# What follows on the same line: a comment, or an explanation after a gap.
-_EXPLANATION = re.compile(r"\s+#\s.*| {3,}.*")
+_COMMENT = re.compile(r"(^|\s+)#\s.*")
 
 
 def find_readmes() -> list[Path]:
     """Returns every README of the checkout."""
-    tops = [path for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."]
-    nested = (path for top in tops if top.name != "runs" for path in top.rglob("README.md"))
-    return [ROOT / "README.md", *sorted(nested)]
+    folders = ("projects", "saved_models", "tests", "tfcamp")
+    return [
+        ROOT / "README.md",
+        *(it for top in folders for it in sorted((ROOT / top).rglob("README.md"))),
+    ]
 
 
 def read_readme(name: str, text: str) -> Readme:
     """Takes commands, options and programs out of a README.
 
     Code blocks hold commands where they are marked as bash, a program where they are marked as
-    python, and what a command prints where they are not marked. Indented lines are commands unless
-    they are equations. Between backticks, several words are a command, and what begins with two
-    dashes is an option.
+    python, and what a command prints where they are not marked. Indented lines are commands, maybe
+    explained after a gap, unless they are equations. Between backticks, several words are a
+    command, and what begins with two dashes is an option.
 
     Args:
       name: path of the file.
       text: its content.
 
     Raises:
-      ValueError: a code block is marked otherwise, or a backtick has no partner in its line.
+      ValueError: a code block is marked otherwise or not at all though it holds a command, or a
+        backtick has no partner in its line.
     """
     found = Readme([], [], [])
     section, language = "", None
@@ -122,15 +111,18 @@ def read_readme(name: str, text: str) -> Readme:
             if content == "```":
                 if language == "python":
                     found.programs.append(Program(name, section, block, "\n".join(program)))
-                language = None
+                language, block = None, line + 1
             elif language == "python":
                 program.append(content)
             elif language == "bash":
                 found.commands.extend(_commands(name, section, block, content))
+            elif re.match(r"(\$|python3?|pip|tfcamp) ", content):
+                raise ValueError(f"{name}:{line}: expected ```bash above it: {content}")
             continue
         if content.startswith("    ") and content.strip():
             if " = " not in content:
-                found.commands.extend(_commands(name, section, block, content.strip()))
+                command, _, _ = content.strip().partition("   ")
+                found.commands.extend(_commands(name, section, block, command))
             continue
         block = line + 1  # where indented lines would begin
         if content.startswith("```"):
@@ -158,7 +150,7 @@ def _join_lines(text: str) -> list[str]:
 
 
 def _commands(readme: str, section: str, block: int, text: str) -> Iterator[Command]:
-    for part in _EXPLANATION.sub("", text).split(" && "):
+    for part in _COMMENT.sub("", text).split(" && "):
         if re.match(r"projects/\S+\.py ", part):  # as in a table that has little room
             part = f"python {part}"
         if part:
@@ -181,108 +173,100 @@ def _read_words(
             found.commands.extend(_commands(readme, section, line, code))
 
 
-# How many answers predict.py owes for what a command names; one for anything else.
-NUM_INPUTS = {
-    "headlines.txt": 4,
-    "sentences.txt": 3,
-    "photos/": 2,
-    "more/*.png": 3,
-    "mchar_test_a/": 4,
-    "my-photos": 24,
-}
+class Elsewhere(NamedTuple):
+    """Commands, or programs, that are not given here.
 
-
-def write_stand_ins(folder: Path) -> None:
-    """Writes what the commands name: DIR with the data sets, and the files of each project.
-
-    Args:
-      folder: gets DIR, and a folder for each project, because `my.tsv` is not the same in all.
+    Attributes:
+      readme: pattern of the file.
+      section: pattern of the heading.
+      text: pattern of the command.
+      test: what gives them instead, or sees to it that they are right.
     """
-    _write_headlines(folder / "news", folder / "DIR/thucnews")
-    _write_pictures(folder / "street_view", folder / "DIR")
-    _write_sentences(folder / "translation", folder / "DIR")
+
+    readme: str
+    section: str
+    text: str
+    test: str
+
+    def holds(self, given: Command | Program) -> bool:
+        """Tells whether a command is one of these."""
+        patterns = (self.readme, self.section, self.text)
+        texts = (given.readme, given.section, given.text)
+        return all(re.fullmatch(*pair, re.DOTALL) for pair in zip(patterns, texts, strict=True))
 
 
-def _write_headlines(own: Path, thucnews: Path) -> None:
-    rows = list(islice(load_text_dataset("sample", data_dir=None, seed=0).train, 160))
-    classes = "finance realty stocks education science society politics sports game entertainment"
-    names = classes.split()
-    _write_lines(own / "my.tsv", (f"{row.text}\t{names[row.label]}" for row in rows))
-    _write_lines(
-        own / "headlines.txt", (row.text for row in rows[: NUM_INPUTS["headlines.txt"]])
-    )
-    _write_lines(thucnews / "class.txt", names)
-    for name, part in (("train", rows[:120]), ("dev", rows[120:140]), ("test", rows[140:])):
-        _write_lines(thucnews / f"{name}.txt", (f"{row.text}\t{row.label}" for row in part))
+ELSEWHERE = [
+    # The line of the tests, and the same without them: a new environment and a network.
+    Elsewhere(
+        "README.md",
+        ".*",
+        r'python3 -m venv \.venv|\. \.venv/bin/activate|pip install -e (\.|"\.\[dev\]")'
+        r"|pytest -n 2 --dist loadfile",
+        ".ci/run",
+    ),
+    # Packages for hardware that is not here; the notebooks give the same commands.
+    Elsewhere(
+        "README.md",
+        ".*",
+        r'pip install -e "\.\[(gpu|demo)\]"|pip uninstall -y tensorflow tensorflow-tpu'
+        r'|pip install "tensorflow-tpu.*',
+        "tests/projects/test_notebooks.py",
+    ),
+    Elsewhere("(tfcamp/)?README.md", ".*", "tfcamp demo", "tests/demo/test_page.py"),
+    # The names of commands, not what is typed.
+    Elsewhere(".*/README.md", ".*", "tfcamp (data|data check|launch)", "tests/test_help.py"),
+    Elsewhere(
+        "projects/README.md", "Tuning", "hyperband .*|KERAS.*", "tests/projects/test_tune.py"
+    ),
+    # They need two machines, or Slurm.
+    Elsewhere(
+        "projects/README.md",
+        "Several GPUs.*",
+        "TF_CONFIG=.*|sbatch .*",
+        "tests/projects/test_cluster_files.py",
+    ),
+    Elsewhere("(projects/news|tests)/README.md", ".*", r"(TFCAMP_KILLS=10 )?pytest .*", "tests"),
+    Elsewhere(
+        "saved_models/README.md",
+        "Serve them|Look inside|",
+        ".*",
+        "tests/export/test_saved_models_readme.py",
+    ),
+    # Long trainings, and others like them are given: their options are tried.
+    Elsewhere(
+        "saved_models/README.md",
+        ".*",
+        r"python projects/\w+/train\.py .*",
+        "tests/projects/test_readme_commands.py",
+    ),
+    # Programs.
+    Elsewhere(
+        "projects/README.md",
+        "Several GPUs.*",
+        "import tensorflow as tf.*service.*",
+        "tests/projects/test_cluster_files.py",
+    ),
+    Elsewhere(
+        "projects/street_view/README.md",
+        "On a phone.*",
+        ".*ai_edge_litert.*",
+        "tests/projects/test_street_lite.py",
+    ),
+]
+# What test_readme_commands.py gives.
+GIVEN = re.compile(
+    r"(cat \S+ \| |tfcamp launch .* -- )?"
+    r"python (?P<path>projects/\w+/(?P<script>train|evaluate|predict|baseline|tune|bench|lite)\.py)"
+    r"( .*)?"
+    r"|tfcamp (?P<tool>doctor|data list|data fetch|data check)( .*)?"
+)
 
 
-def _write_pictures(own: Path, data: Path) -> None:
-    rows = list(rendered_split("train", NUM_INPUTS["my-photos"]))
-    for mine in (own / "my-photos", data / "mine"):
-        _write_lines(mine / "labels.csv", ["file,number", *(f"{r.name},{r.number}" for r in rows)])
-        for row in rows:
-            (mine / row.name).write_bytes(row.image)
-    for place in ("photos/", "more/*.png", "mchar_test_a/"):
-        other = own / Path(place).parts[0]
-        other.mkdir()
-        for row in rows[: NUM_INPUTS[place]]:
-            (other / row.name).write_bytes(row.image)
-    Image.open(io.BytesIO(rows[0].image)).save(own / "house.jpg")
-    competition = write_competition(data / "street_view")
-    digits = np.random.default_rng(0).integers
-    (data / "street_view_digits").mkdir()
-    for stem, split in (("train", "train"), ("val", "dev"), ("test", "test")):
-        shutil.make_archive(str(competition / stem), "zip", competition / stem)
-        shutil.rmtree(competition / stem)
-        pixels = digits(0, 256, (NUM_ROWS[split], 32, 32, 3), np.uint8)
-        labels = digits(0, 10, NUM_ROWS[split])
-        np.savez(data / f"street_view_digits/{stem}.npz", x=pixels, y=labels)
+def is_elsewhere(given: Command | Program) -> bool:
+    """Tells whether something else gives a command, or runs a program."""
+    return any(those.holds(given) for those in ELSEWHERE)
 
 
-def _write_sentences(own: Path, data: Path) -> None:
-    pairs = list(load_parallel_dataset("sample", data_dir=None, seed=0).train)[:160]
-    lines = [f"{pair.source}\t{pair.target}" for pair in pairs]
-    _write_lines(own / "my.tsv", lines)
-    _write_lines(own / "my-pairs.tsv", lines)
-    few = pairs[: NUM_INPUTS["sentences.txt"]]
-    _write_lines(own / "sentences.txt", (pair.source for pair in few))
-    _write_lines(own / "theirs.zh", (pair.target for pair in few))
-    _write_lines(own / "mine.txt", (pair.target for pair in reversed(few)))
-    for name, part in (("train", pairs[:120]), ("val", pairs[120:140]), ("test", pairs[140:])):
-        _write_lines(data / f"captions_en_zh/{name}.en", (pair.source for pair in part))
-        _write_lines(data / f"captions_en_zh/{name}.zh", (pair.target for pair in part))
-        _write_lines(
-            data / f"tatoeba_en_zh/{name}.tsv",
-            (f"{pair.source}\t{pair.target}\tCC-BY 2.0 (France)" for pair in part),
-        )
-        # German in name only.
-        stem = "test_2016_flickr" if name == "test" else name
-        _write_lines(data / f"multi30k/{stem}.de.gz", (pair.source.upper() for pair in part))
-        _write_lines(data / f"multi30k/{stem}.en.gz", (pair.source for pair in part))
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = "".join(f"{line}\n" for line in lines).encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-
-
-def lay_out(folder: Path, stand_ins: Path, project: str) -> None:
-    """Makes a folder look like the checkout, with all that the commands of a README name.
-
-    Args:
-      folder: gets links, and the folder RUN: a finished run or search of the project.
-      stand_ins: see `write_stand_ins`.
-      project: whose files have a name that several projects use.
-    """
-    others = ("news", "street_view", "translation")
-    places = [ROOT / "projects", ROOT / "saved_models", stand_ins / "DIR"]
-    for owner in (project, *others):
-        places += (stand_ins / owner).iterdir()
-    for place in places:
-        if not (folder / place.name).exists():
-            (folder / place.name).symlink_to(place)
-    (folder / "RUN").mkdir()
-    model = "translation_de_en" if project == "translation" else project
-    (folder / "RUN/saved_model").symlink_to(ROOT / "saved_models" / model / "1")
-    (folder / "RUN/best.json").write_text(json.dumps({"learning_rate": 0.004}), "utf-8")
+def is_given(given: Command) -> bool:
+    """Tells whether test_readme_commands.py knows how to give a command."""
+    return GIVEN.fullmatch(given.text) is not None
