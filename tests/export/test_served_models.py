@@ -85,10 +85,11 @@ def test_sentences(ask, served: ServedTranslator) -> None:
 
 def test_the_best_translations(ask, served: ServedTranslator) -> None:
     answer = ask("translation", {"text": SENTENCES}, signature="nbest")
-    expected = served.n_best(SENTENCES, 8)
-    assert answer["translations"] == [[text for text, _ in row] for row in expected]
-    scores = [[score for _, score in row] for row in expected]
-    np.testing.assert_allclose(answer["scores"], scores, rtol=1e-4)
+    rows = zip(answer["translations"], answer["scores"], served.n_best(SENTENCES, 8), strict=True)
+    for texts, scores, found in rows:
+        assert list(dict.fromkeys(texts)) == [text for text, _ in found]
+        firsts = [scores[texts.index(text)] for text, _ in found]
+        np.testing.assert_allclose(firsts, [score for _, score in found], rtol=1e-4)
 
 
 def test_attention(ask, served: ServedTranslator) -> None:
