@@ -1,9 +1,11 @@
 """Asks the page as a program would, over HTTP."""
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from typing import Any
+from urllib.parse import urlsplit
 
 
 def ask(url: str, name: str, *values: Any, timeout: float = 120) -> str:
@@ -36,3 +38,12 @@ def status_of(request: urllib.request.Request) -> int:
     except urllib.error.HTTPError as error:
         with error:
             return error.code
+
+
+def begin_of_answer(url: str, path: str, header: str, body: bytes) -> bytes:
+    """Returns how the answer to a request begins of which only this part is ever sent."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        head = f"POST /gradio_api/{path} HTTP/1.1\r\nHost: {address.netloc}\r\n{header}\r\n"
+        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
+        return connection.recv(100)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import fastapi
 
 # Room for a picture as the browser sends it, of 1024 x 1024 pixels at most.
-_MAX_REQUEST_BYTES = 4_000_000
+MAX_REQUEST_BYTES = 4_000_000
 # Where gradio keeps files that anybody sends, also other sites that are open in the browser.
 _UPLOADS = ("/gradio_api/upload", "/gradio_api/process_recording")
 
@@ -72,7 +72,7 @@ def build_app(models: DemoModels) -> "fastapi.FastAPI":
     from tfcamp.demo.theme import head, theme
 
     page = build_page(models)
-    outer = fastapi.FastAPI(openapi_url=None, max_body_size=_MAX_REQUEST_BYTES)
+    outer = fastapi.FastAPI(openapi_url=None, max_body_size=MAX_REQUEST_BYTES)
     for path in _UPLOADS:  # the page sends none; routes that come first win
         outer.add_api_route(path, lambda: None, methods=["POST"], status_code=404)
     with warnings.catch_warnings():
@@ -91,7 +91,7 @@ def build_app(models: DemoModels) -> "fastapi.FastAPI":
             pwa=False,
             enable_monitoring=False,
             show_error=False,
-            max_file_size=_MAX_REQUEST_BYTES,
+            max_file_size=MAX_REQUEST_BYTES,
         )
     # Only then does gradio check that the files that a client names were uploaded, and are not just
     # any of this machine's. It is set by gradio's own launch, which looks for itself over HTTP, and
