@@ -9,6 +9,8 @@ from tfcamp.errors import UserError
 
 # Models that read whole numbers; all others read one digit.
 READERS = ("multihead", "ctc")
+# Trunks for which Keras has weights.
+PRETRAINED = ("mobilenet_v2", "resnet50_v2", "efficientnet_v2_b0")
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,20 @@ class StreetConfig:
     ] = "multihead"
     """multihead and ctc read whole numbers; the others one digit, which is cut out of numbers."""
     trunk: Literal[
-        "lenet5", "alexnet", "vgg", "nin", "googlenet", "resnet", "densenet", "mobilenet"
+        "lenet5",
+        "alexnet",
+        "vgg",
+        "nin",
+        "googlenet",
+        "resnet",
+        "densenet",
+        "mobilenet",
+        "mobilenet_v2",
+        "resnet50_v2",
+        "efficientnet_v2_b0",
     ] = "resnet"
-    """The network below multihead and ctc."""
+    """The network below multihead and ctc.
+    The last three are of keras.applications, as they are: no --width-multiplier, no --depth."""
     image_height: int | None = None
     """Height of what the model sees in pixels; if not given, 48, or 32 of a single digit."""
     image_width: int | None = None
@@ -103,7 +116,8 @@ class StreetConfig:
 
     # Fine-tuning
     init_from: Path | None = None
-    """Run folder whose best weights this run begins with, where names and shapes agree."""
+    """Run folder whose best weights this run begins with, where names and shapes agree.
+    Or imagenet: the weights that Keras downloads for a --trunk of keras.applications."""
     freeze_trunk: bool = False
     """Whether the trunk stays as --init-from left it."""
     trunk_learning_rate: float = 1.0
@@ -212,6 +226,9 @@ class StreetConfig:
         for name in ("label_smoothing", "focal_gamma"):
             fits = self.model != "ctc" or getattr(self, name) == 0
             self._require(name, fits, "0 with --model ctc")
+        known = not self.from_imagenet or (self.reads_numbers and self.trunk in PRETRAINED)
+        trunks = f"{', '.join(PRETRAINED[:-1])} or {PRETRAINED[-1]}"
+        self._require("init_from", known, f"a run folder, or a --trunk {trunks} beside it")
         has_weights = not self.freeze_trunk or self.init_from is not None
         self._require(
             "freeze_trunk", has_weights, "--init-from beside it, for a trunk that can see"
@@ -226,6 +243,11 @@ class StreetConfig:
     def reads_numbers(self) -> bool:
         """Whether the model reads whole numbers."""
         return self.model in READERS
+
+    @property
+    def from_imagenet(self) -> bool:
+        """Whether the trunk begins with Keras's weights."""
+        return str(self.init_from) == "imagenet"
 
     @property
     def num_epochs(self) -> int:

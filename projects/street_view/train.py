@@ -26,7 +26,7 @@ from tfcamp.metrics.sequence import NumberMetrics
 from tfcamp.models.flops import count_flops
 from tfcamp.models.image_classifier import ImageClassifierConfig, build_image_classifier
 from tfcamp.models.number_reader import NumberReaderConfig, build_number_reader
-from tfcamp.models.trunks import trunk_of
+from tfcamp.models.trunks import load_pretrained, trunk_of
 from tfcamp.runs import Run, asks_for_more
 from tfcamp.training.callbacks import (
     EarlyStopping,
@@ -49,7 +49,7 @@ from tfcamp.training.strategy import (
     wait_for_workers,
 )
 from tfcamp.training.trainer import Trainer
-from tfcamp.training.variables import weights_sha256
+from tfcamp.training.variables import read_variables, weights_sha256
 
 import keras
 import numpy as np
@@ -294,7 +294,7 @@ def build_model(config: StreetConfig) -> keras.Model:
 
 
 def begin_from(config: StreetConfig, model: keras.Model) -> str:
-    """Takes the best weights of the run that ``--init-from`` names.
+    """Takes the weights that ``--init-from`` names.
 
     Returns:
       a line that says how many.
@@ -302,16 +302,7 @@ def begin_from(config: StreetConfig, model: keras.Model) -> str:
     Raises:
       UserError: there are none, or those of the trunk are not this trunk's.
     """
-    assert config.init_from is not None
-    path = config.init_from / "checkpoints" / "best.npz"
-    if not path.exists():
-        raise UserError(
-            f"--init-from {config.init_from}: has no {path.name}; expected a run folder"
-        )
-    try:
-        left = take_weights(model, read_checkpoint(path).arrays)
-    except ValueError as error:
-        raise UserError(f"--init-from {config.init_from}: {error}") from error
+    left = take_weights(model, known_weights(config))
     # A head for another task is no loss; without its trunk nothing is gained.
     needed = model if config.model == "mlp" else trunk_of(model)
     if missing := sorted({weight.path for weight in needed.weights}.intersection(left)):
@@ -321,6 +312,26 @@ def begin_from(config: StreetConfig, model: keras.Model) -> str:
         )
     taken = len(model.weights) - len(left)
     return f"{taken} of {len(model.weights)} weights come from {config.init_from}"
+
+
+def known_weights(config: StreetConfig) -> dict[str, np.ndarray]:
+    """Reads the best weights of the run that ``--init-from`` names, or those of ImageNet.
+
+    Raises:
+      UserError: they cannot be had.
+    """
+    assert config.init_from is not None
+    try:
+        if config.from_imagenet:
+            return read_variables(load_pretrained(config.trunk).weights)
+        path = config.init_from / "checkpoints" / "best.npz"
+        if not path.exists():
+            raise UserError(
+                f"--init-from {config.init_from}: has no {path.name}; expected a run folder"
+            )
+        return read_checkpoint(path).arrays
+    except (OSError, ValueError) as error:
+        raise UserError(f"--init-from {config.init_from}: {error}") from error
 
 
 def build_loss(config: StreetConfig) -> Loss:

@@ -191,6 +191,9 @@ def reader_entries() -> Mapping[str, Entry]:
     return {
         "multihead": entry("multihead", number_loss, decode_numbers),
         "ctc": entry("ctc", ctc_loss, decode_greedily),
+        "multihead on a network of keras.applications": entry(
+            "multihead", number_loss, decode_numbers, trunk="mobilenet_v2", height=32, width=64
+        ),
     }
 
 

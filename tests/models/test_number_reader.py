@@ -12,16 +12,17 @@ from tfcamp.models.number_reader import (
     PlaceTable,
     build_number_reader,
 )
-from tfcamp.models.trunks import trunk_of
+from tfcamp.models.trunks import PRETRAINED, trunk_of
 from tfcamp.vision.digits import MAX_DIGITS
 
-TRUNKS = [name for name in image_classifier.BUILDERS if name != "mlp"]
+TRUNKS = [name for name in image_classifier.BUILDERS if name != "mlp"] + list(PRETRAINED)
 
 
 @pytest.mark.parametrize("trunk", TRUNKS)
 @pytest.mark.parametrize("reader", BUILDERS)
 def test_any_trunk_serves_any_reader(reader: str, trunk: str) -> None:
-    model = build_number_reader(reader, tiny_reader_config(trunk=trunk, max_width_stride=1))
+    wide = {"width": 112} if trunk in PRETRAINED else {"max_width_stride": 1}
+    model = build_number_reader(reader, tiny_reader_config(trunk=trunk, **wide))
     assert trunk_of(model).output.shape[-1] > 0
     if reader == "multihead":
         shapes = {name: logits.shape for name, logits in model.output.items()}

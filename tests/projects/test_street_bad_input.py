@@ -54,6 +54,9 @@ class TestOptions:
         assert "--init-from" in refused("--freeze-trunk")
         line = refused("--model", "mlp", "--trunk-learning-rate", 0.1)
         assert "mlp, which has no trunk" in line
+        for options in ((), ("--model", "vgg", "--trunk", "mobilenet_v2")):
+            line = refused("--init-from", "imagenet", *options)
+            assert "mobilenet_v2, resnet50_v2 or efficientnet_v2_b0 beside it" in line
 
     def test_an_image_that_is_too_narrow_for_ctc(self, refused) -> None:
         line = refused("--model", "ctc", "--image-width", 32)

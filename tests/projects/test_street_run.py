@@ -17,6 +17,7 @@ from projects.street_view.data import training_transform
 from tests.projects.conftest import FinishedRun
 from tests.projects.street import NUM_ROWS, as_arguments, few_drawings, tiny_config
 from tfcamp.data.packed_images import PackedImages
+from tfcamp.models.trunks import PRETRAINED, trunk_of
 from tfcamp.training.callbacks import ProgressBar
 from tfcamp.training.checkpoints import read_checkpoint
 from tfcamp.training.progress import Progress
@@ -151,6 +152,7 @@ def test_augmentation_is_on_and_is_seeded(street_run) -> None:
         {"trunk": "resnet", "accumulate": 2, "average_decay": 0.9, "width_multiplier": 0.25},
         {"use_boxes": True, "add_drawings": 16, "cutout": 0.3, "label_smoothing": 0.1},
         {"precision": "bfloat16", "jit_compile": True},
+        {"trunk": "mobilenet_v2", "max_steps": 3},
     ],
     ids=lambda options: next(iter(options)) + str(next(iter(options.values()))),
 )
@@ -188,6 +190,27 @@ class TestInitFrom:
         answer = command(train.main, StreetConfig, *as_arguments(config))
         assert (answer.status, answer.err.count("\n")) == (2, 1)
         assert "--init-from" in answer.err and "of this shape" in answer.err
+
+    def test_imagenet_gives_the_trunk_its_weights(self, tmp_path, monkeypatch) -> None:
+        network = PRETRAINED["mobilenet_v2"].build(include_top=False, weights=None)
+        monkeypatch.setattr(train, "load_pretrained", lambda name: network)
+        config = tiny_config(tmp_path, trunk="mobilenet_v2", init_from=Path("imagenet"))
+        model = train.build_model(config)
+        trunk = trunk_of(model)
+        line = train.begin_from(config, model)
+        assert line == f"{len(trunk.weights)} of {len(model.weights)} weights come from imagenet"
+        known = {weight.path: weight for weight in network.weights}
+        for weight in trunk.weights:
+            np.testing.assert_array_equal(weight, known[weight.path])
+
+    def test_imagenet_without_a_network_is_one_line(self, tmp_path, monkeypatch) -> None:
+        def fail(name: str) -> None:
+            raise OSError("URL fetch failure")
+
+        monkeypatch.setattr(train, "load_pretrained", fail)
+        config = tiny_config(tmp_path, trunk="mobilenet_v2", init_from=Path("imagenet"))
+        with pytest.raises(train.UserError, match="--init-from imagenet: URL fetch failure"):
+            train.begin_from(config, train.build_model(config))
 
 
 def test_a_batch_that_replicas_cannot_share_is_refused(two_replicas) -> None:

@@ -107,7 +107,7 @@ def build_ctc(config: NumberReaderConfig) -> keras.Model:
     if width < 2 * MAX_DIGITS + 1:
         raise ValueError(
             f"CTC needs {2 * MAX_DIGITS + 1} columns for {MAX_DIGITS} digits, got {width}: take a "
-            "wider image or a smaller max_width_stride"
+            "wider image"
         )
     x = keras.layers.Permute((2, 1, 3), name="columns")(trunk.output)
     x = keras.layers.Reshape((width, height * depth), name="frames")(x)
