@@ -80,6 +80,20 @@ def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path, 
     assert all((folder / "config.json").exists() for folder in folders)
 
 
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("took_a_step", [False, True])
+@pytest.mark.parametrize("error", [UserError("--data-dir: nothing there"), ValueError("a bug")])
+def test_a_mistake_leaves_no_folder_that_nobody_named(
+    tmp_path, monkeypatch, error, took_a_step, named
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(type(error)), open_run(Config(Path("mine") if named else None)) as run:
+        if took_a_step:
+            (run.checkpoints / "000001.npz").touch()
+        raise error
+    assert run.folder.exists() == (named or took_a_step or isinstance(error, ValueError))
+
+
 def test_a_stamp_names_the_folder_and_the_same_stamp_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert open_run(Config(), stamp="20260101-120000").folder == Path("runs/news/20260101-120000")

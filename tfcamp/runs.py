@@ -80,6 +80,7 @@ class Run:
         self.chief = chief
         self.resumed = False
         self.metrics: dict[str, Any] | None = None
+        self._nameless = False
         self._earlier_seconds = 0.0
         self._started = time.monotonic()
         self._lock: FolderLock | None = None
@@ -129,7 +130,9 @@ class Run:
         else:
             raise ValueError("chief=False needs config.run_dir or a stamp, got neither")
         may_differ = {"run_dir", "data_dir", "export_dir", *may_differ}
-        return cls(folder, options, may_differ, chief=chief)
+        run = cls(folder, options, may_differ, chief=chief)
+        run._nameless = config.run_dir is None
+        return run
 
     @property
     def checkpoints(self) -> Path:
@@ -243,6 +246,8 @@ class Run:
         self.close()
         if gone:
             raise self._gone() from error
+        if isinstance(error, UserError) and self._nameless and not self._took_steps():
+            shutil.rmtree(self.folder, ignore_errors=True)  # nobody would go on with it
 
     def _refuse_other_files(self) -> None:
         """Makes sure that what is in the folder, if anything, is a run."""
