@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfcamp.data.fingerprints import Fingerprints, fingerprint, letters_of
-from tfcamp.data.parallel_splits import sentence_hash
+from tfcamp.data.fingerprints import Fingerprints, fingerprint, letters_of, seeded_fingerprint
 
 rows_of_a_split = st.lists(st.sampled_from([b"a", b"b", b"c", b"ab", b""]), max_size=12)
 
@@ -35,7 +34,7 @@ def test_rows_with_several_values(labelled: list[tuple[bytes, int]]) -> None:
 def test_a_fingerprint_never_changes() -> None:
     """The splits of tatoeba are drawn by it."""
     assert fingerprint(b"") == 0xE4A6A0577479B2B4
-    assert sentence_hash("水壶烧着呢") == 1583261705175604174
+    assert seeded_fingerprint("水壶烧着呢") == 1583261705175604174
 
 
 def test_letters_of_other_scripts_stay() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import tracemalloc
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,23 @@ class TestLoneFile:
         assert sorted(row for part in parts for row in part) == sorted(whole)
         numbers = [[int(row.text) for row in part] for part in parts]
         assert numbers == [sorted(part) for part in numbers]
+
+    @settings(max_examples=50, deadline=None)
+    @given(more=st.lists(st.builds(TextRow, st.sampled_from("abcdefghijklmno"), st.integers(0, 2))))
+    def test_a_text_stands_in_one_part_only(self, more: list[TextRow]) -> None:
+        """However often it occurs, also with other labels."""
+        rows = [TextRow(text, number % 3) for number, text in enumerate("abcdefghijklmno")] + more
+        counts = Counter(row.label for row in rows)
+        whole = TextSplit(
+            Path("all.tsv"), len(rows), tuple(counts[label] for label in range(3)), rows.__iter__
+        )
+        parts = cut_splits(whole, (8, 1, 1), seed=0)
+        texts = [{row.text for row in part} for part in parts]
+        assert not any(one & other for one, other in combinations(texts, 2))
+        for part in parts:
+            of_class = Counter(row.label for row in part)
+            assert part.class_counts == tuple(of_class[label] for label in range(3))
+            assert len(part) == len(list(part))
 
     def test_every_row_has_the_same_chance(self) -> None:
         whole = split_of([0] * 10)
@@ -418,11 +436,13 @@ class TestErrors:
         )
 
 
-def test_memory_does_not_depend_on_the_file(tmp_path: Path) -> None:
+def test_memory_is_a_few_bytes_a_row(tmp_path: Path) -> None:
+    """Where a lone file is cut: no text is held."""
+
     def peak(num_rows: int) -> int:
         path = tmp_path / f"{num_rows}.tsv"
         with path.open("w", encoding="utf-8") as file:
-            file.writelines(f"第{n}条标题在这里\t{n % 10}\n" for n in range(num_rows))
+            file.writelines(f"{'第' * 40}{n}\t{n % 10}\n" for n in range(num_rows))
         tracemalloc.start()
         try:
             dataset = load(path)
@@ -431,8 +451,8 @@ def test_memory_does_not_depend_on_the_file(tmp_path: Path) -> None:
         finally:
             tracemalloc.stop()
 
-    # The hash of a file reads blocks of 64 KiB: both files are larger than that.
-    assert peak(40_000) < 1.2 * peak(4_000)
+    # The texts have 40 characters of three bytes each.
+    assert (peak(22_000) - peak(2_000)) / 20_000 < 60
 
 
 def test_the_sample_comes_with_the_package() -> None:

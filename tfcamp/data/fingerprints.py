@@ -16,6 +16,11 @@ def fingerprint(content: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
 
 
+def seeded_fingerprint(text: str, seed: int = 0) -> int:
+    """Returns a number in [0, 2**64) that depends on nothing but the text and the seed."""
+    return fingerprint(f"{seed}\n{text}".encode())
+
+
 def letters_of(text: str) -> str:
     """Returns the letters and digits of a text, in one case and width.
 

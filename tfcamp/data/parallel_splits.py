@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfcamp.data.fingerprints import fingerprint
+from tfcamp.data.fingerprints import seeded_fingerprint
 from tfcamp.errors import UserError
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -134,11 +134,6 @@ def build_dataset(
     return ParallelDataset(name, *languages, kept, dev, test, sha256, tuple(notes))
 
 
-def sentence_hash(sentence: str, seed: int = 0) -> int:
-    """Returns a number in [0, 2**64) that depends on nothing but the sentence and the seed."""
-    return fingerprint(f"{seed}\n{sentence}".encode())
-
-
 def cut_by_sentence(
     whole: ParallelSplit, side: int, seed: int
 ) -> tuple[ParallelSplit, ParallelSplit, ParallelSplit]:
@@ -158,7 +153,7 @@ def cut_by_sentence(
     """
 
     def number(row: ParallelRow) -> int:
-        return sentence_hash(row[side], seed)
+        return seeded_fingerprint(row[side], seed)
 
     numbers = np.fromiter((number(row) for row in whole), np.uint64, len(whole))
     distinct = np.unique(numbers)

@@ -1,13 +1,17 @@
 """Splits of a labelled text data set: streamed from disk at each iteration, never held."""
 
 import hashlib
-import random
 import re
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from tfcamp.data.fingerprints import seeded_fingerprint
 from tfcamp.data.text_files import FileRow, read_lines
 from tfcamp.errors import UserError
 
@@ -222,16 +226,17 @@ def held_out_split(
 
 
 def cut_splits(whole: TextSplit, tenths: Sequence[int], seed: int) -> tuple[TextSplit, ...]:
-    """Cuts a labelled split into parts at random, class by class, without holding it.
+    """Cuts a labelled split into parts at random, class by class, without holding its texts.
 
-    Each part is a simple random sample of each class: selection sampling (Knuth, The Art of
-    Computer Programming, volume 2, 3.4.2, algorithm S), which needs only the class counts. Parts
-    do not overlap, keep the order of the file, and depend on nothing but the file and the seed.
+    Of each class's different texts, those with the smallest hashes go to the second part, those
+    after them to the third. So a text that occurs several times stands in one part only: a model
+    is never asked what it has learnt by heart. Parts keep the order of the file, and depend on
+    nothing but the file and the seed.
 
     Args:
       whole: the split to cut.
-      tenths: how many tenths of each class (rounded) go to each part; what rounding leaves goes to
-        the first.
+      tenths: how many tenths of each class's texts (rounded) go to each part; what rounding leaves
+        goes to the first.
       seed: any integer.
 
     Raises:
@@ -239,30 +244,24 @@ def cut_splits(whole: TextSplit, tenths: Sequence[int], seed: int) -> tuple[Text
     """
     if sum(tenths) != 10:
         raise ValueError(f"tenths must sum to 10, got {tenths}")
-    sizes = []
-    for count in whole.class_counts:
-        others = [(count * share + 5) // 10 for share in tenths[1:]]
-        sizes.append([count - sum(others), *others])
+    labels, hashes = array("H"), array("Q")
+    for row in whole:
+        assert row.label is not None
+        labels.append(row.label)
+        hashes.append(seeded_fingerprint(row.text, seed))
+    held_out = _draw(np.frombuffer(labels, np.uint16), np.frombuffer(hashes, np.uint64), tenths)
+    counts = np.zeros((len(tenths), len(whole.class_counts)), np.int64)
+    for label, number in zip(labels, hashes, strict=True):
+        counts[_part_of(number, held_out), label] += 1
 
     def part(number: int) -> TextSplit:
         def rows() -> Iterator[TextRow]:
-            left = [list(of_class) for of_class in sizes]
-            draw = random.Random(seed).random
             for row in whole:
-                # The ticket falls into a part as often as the part still lacks rows of the class.
-                assert row.label is not None
-                lacking = left[row.label]
-                ticket = int(draw() * sum(lacking))
-                drawn = 0
-                while ticket >= lacking[drawn]:
-                    ticket -= lacking[drawn]
-                    drawn += 1
-                lacking[drawn] -= 1
-                if drawn == number:
+                if _part_of(seeded_fingerprint(row.text, seed), held_out) == number:
                     yield row
 
-        counts = tuple(of_class[number] for of_class in sizes)
-        return TextSplit(whole.path, sum(counts), counts, rows)
+        class_counts = tuple(counts[number].tolist())
+        return TextSplit(whole.path, sum(class_counts), class_counts, rows)
 
     parts = tuple(part(number) for number in range(len(tenths)))
     if not all(parts):
@@ -282,6 +281,32 @@ def sha256_of(paths: Iterable[Path]) -> str:
             while block := file.read(1 << 16):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _draw(labels: np.ndarray, hashes: np.ndarray, tenths: Sequence[int]) -> list[array]:
+    """Returns the hashes, sorted, of each part but the first; `cut_splits` says how it draws."""
+    order = np.lexsort((labels, hashes))
+    hashes = hashes[order]
+    order = order[np.concatenate([[True], hashes[1:] != hashes[:-1]])]
+    texts, class_of = np.unique(hashes), labels[order]  # of several labels of a text the smallest
+    drawn: list[list[int]] = [[] for _ in tenths[1:]]
+    for label in np.unique(class_of):
+        of_class = texts[class_of == label]
+        begin = 0
+        for part, share in zip(drawn, tenths[1:], strict=True):
+            end = begin + (len(of_class) * share + 5) // 10
+            part += of_class[begin:end].tolist()
+            begin = end
+    return [array("Q", sorted(part)) for part in drawn]
+
+
+def _part_of(number: int, held_out: Sequence[array]) -> int:
+    """Returns the part that a hash was drawn for: 0 for the first, which has no list."""
+    for part, numbers in enumerate(held_out, start=1):
+        place = bisect_left(numbers, number)
+        if place < len(numbers) and numbers[place] == number:
+            return part
+    return 0
 
 
 def _whole_file(

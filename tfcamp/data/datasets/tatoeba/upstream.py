@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from tfcamp.data.downloads import fetch_files
-from tfcamp.data.fingerprints import letters_of
-from tfcamp.data.parallel_splits import sentence_hash
+from tfcamp.data.fingerprints import letters_of, seeded_fingerprint
 from tfcamp.data.storage import inside
 from tfcamp.data.text_files import read_lines
 from tfcamp.errors import UserError
@@ -123,5 +122,5 @@ def split_of(english: str) -> str:
     >>> split_of("Wait!"), split_of("wait")
     ('train', 'train')
     """
-    place = sentence_hash(letters_of(english)) % 100
+    place = seeded_fingerprint(letters_of(english)) % 100
     return next((split for split, places in _HELD_OUT.items() if place in places), "train")
