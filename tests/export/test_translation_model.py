@@ -110,6 +110,14 @@ class TestNBest:
         assert min(distinct) < 8, "sentences without repeats would prove nothing"
         assert [len(found) for found in served.n_best(sentences, 8)] == distinct
 
+    def test_what_was_not_found_is_left_out(self, served, monkeypatch) -> None:
+        answer = {
+            "translations": np.array([[b"a", b"", b""]]),
+            "scores": np.array([[-1, -1e30, -1e30]], np.float32),
+        }
+        monkeypatch.setattr(served, "_answer", lambda *_: answer)
+        assert served.n_best(["Good morning."], 8) == [[("a", -1.0)]]
+
     def test_fewer_are_the_first_ones(self, served, sentences) -> None:
         few, many = served.n_best(sentences, 3), served.n_best(sentences, 8)
         assert few == [found[:3] for found in many]

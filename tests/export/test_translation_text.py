@@ -10,11 +10,17 @@ import tensorflow as tf
 
 from tests.export.translator import MAX_TOKENS
 
-EMPTY = {"empty": b"", "spaces": b"   ", "ideographic space": "\u3000".encode(), "lines": b"\r\n\t"}
+EMPTY = {
+    "empty": b"",
+    "spaces": b"   ",
+    "ideographic space": "\u3000".encode(),
+    "lines": b"\r\n\t",
+    "zero width": "\u200b \ufeff".encode(),
+    "NUL": b"\x00",
+}
 AWKWARD = {
     **EMPTY,
     "control characters": b"Good\x07 \x1b[31mmorning\x00.",
-    "NUL": b"\x00",
     "emoji": "🏀🎉👨‍👩‍👧‍👦 see you 🎉".encode(),
     "unknown scripts": "გამარჯობა שלום สวัสดี".encode(),
     "10,000 words": b"How are you today? " * 2_500,

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcamp.decoding.beam import decode_by_beam
-from tfcamp.decoding.hypotheses import Hypotheses, length_limits
+from tfcamp.decoding.hypotheses import LOG_ZERO, Hypotheses, length_limits
 from tfcamp.export.folders import open_saved_model, write_saved_model
 from tfcamp.export.half_precision import HalfPrecisionWeights
 from tfcamp.models.attention import with_attention
@@ -138,7 +138,8 @@ class TranslationService(tf.Module):
             length_penalty=self._length_penalty,
             num_best=num_best,
         )
-        is_empty = tf.strings.regex_full_match(text, r"[\s\pZ]*")[:, tf.newaxis]
+        # White space, and what shows nothing at all, a zero-width space say.
+        is_empty = tf.strings.regex_full_match(text, r"[\s\pZ\p{Cc}\p{Cf}]*")[:, tf.newaxis]
         end_alone = tf.one_hot(0, self._max_tokens, END_ID, PADDING_ID)
         return found._replace(
             ids=tf.where(is_empty[..., tf.newaxis], end_alone, found.ids),
@@ -231,7 +232,8 @@ class ServedTranslator:
         for row, scores in zip(answer["translations"], answer["scores"], strict=True):
             best: dict[str, float] = {}
             for text, score in zip(_strings(row), scores.tolist(), strict=True):
-                best.setdefault(text, score)
+                if score > LOG_ZERO / 2:  # else fewer were found
+                    best.setdefault(text, score)
             result.append(list(best.items())[:count])
         return result
 
