@@ -3,7 +3,8 @@
     python projects/street_view/evaluate.py --dataset street_view --data-dir DIR
     python projects/street_view/evaluate.py --saved-model A/saved_model B/saved_model … --dataset …
 
-Several models answer together. Prints a table for people and, last, one line of JSON for programs.
+Several models answer together. For models that read one digit, numbers are cut into theirs, by
+their boxes. Prints a table for people and, last, one line of JSON for programs.
 """
 
 import heapq
@@ -40,8 +41,6 @@ class EvaluateConfig:
     """Folder that holds data sets, one sub-folder each."""
     split: Literal["train", "dev", "test"] = "test"
     """The rows to measure on."""
-    digits: bool = False
-    """Whether the model reads one digit: numbers are then cut into theirs, by their boxes."""
     use_boxes: bool = False
     """Whether pictures of dev and test are cut down to the number by the boxes of its digits."""
     margin: float = 0.15
@@ -61,17 +60,29 @@ class Reader(Protocol):
 
 
 class Ensemble:
-    """Several served models as one: the number with the greatest sum of probabilities."""
+    """Several served models as one: the number with the greatest sum of probabilities.
+
+    Attributes:
+      reads_numbers: whether they read whole numbers, or one digit.
+    """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         """Loads the models.
 
         Raises:
-          UserError: there is none, or one cannot be loaded.
+          UserError: there is none, one cannot be loaded, or they read different things.
         """
         if not folders:
             raise UserError("--saved-model: expected the folder of a SavedModel, or several")
         self._models = [load_image_model(folder) for folder in folders]
+        pairs = zip(folders, self._models, strict=True)
+        of_one_digit = [folder for folder, model in pairs if not model.reads_numbers]
+        if 0 < len(of_one_digit) < len(folders):
+            raise UserError(
+                f"--saved-model {of_one_digit[0]}: reads one digit, others read whole numbers; "
+                "expected models of one kind"
+            )
+        self.reads_numbers = not of_one_digit
 
     def __call__(self, images: Sequence[bytes], *, several_views: bool = False) -> Reading:
         """Returns the numbers, and the mean probability that the models gave them."""
@@ -150,7 +161,7 @@ def main(config: EvaluateConfig) -> None:
         config.dataset,
         data_dir=config.data_dir,
         seed=config.seed,
-        digits=config.digits,
+        digits=not model.reads_numbers,
         use_boxes=config.use_boxes,
         margin=config.margin,
     )

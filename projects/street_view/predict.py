@@ -14,6 +14,7 @@ from typing import Annotated, NamedTuple
 
 from tfcamp.cli import run_project
 from tfcamp.data.image_sources import write_number_submission
+from tfcamp.data.image_splits import turn_upright
 from tfcamp.errors import UserError
 from tfcamp.export.folders import newest_version
 from tfcamp.export.image_model import ServedImageModel, load_image_model
@@ -74,12 +75,13 @@ def main(config: PredictConfig) -> None:
 def predict(
     model: ServedImageModel, files: list[Path], *, several_views: bool = False
 ) -> Iterator[Answer]:
-    """Yields what the model reads on each file.
+    """Yields what the model reads on each file, photographs turned upright.
 
     Raises:
       UserError: a file cannot be read; one that is no picture is no error, see `Answer`.
     """
-    reading = model([_content(file) for file in files], several_views=several_views)
+    images = [turn_upright(_content(file)) for file in files]
+    reading = model(images, several_views=several_views)
     for file, number, probability in zip(files, *reading, strict=True):
         yield Answer(str(file), number, float(probability))
 

@@ -52,6 +52,20 @@ def test_a_square_is_cut_off_at_the_border(split) -> None:
     np.testing.assert_array_equal(pixels(two), pixels(picture)[6:22, 11:27])
 
 
+def test_what_is_transparent_is_seen_on_white() -> None:
+    """As the exported model sees it, whatever colour lies under it."""
+    picture, file = np.zeros((30, 40, 4), np.uint8), io.BytesIO()
+    picture[:, 20:] = (0, 255, 0, 51)
+    Image.fromarray(picture).save(file, "PNG")
+    boxes = np.array([[4, 6, 8, 16], [26, 6, 8, 16]], np.int32)
+    row = ImageRow("a.png", file.getvalue(), "12", boxes)
+    split = ImageSplit("test", 1, (0, 1, 0, 0, 0, 0), lambda: iter([row]))
+    (number,), (one, two) = cut_numbers(split, 0.0), cut_digits(_dataset(split)).train
+    assert (pixels(one) == 255).all()
+    assert (pixels(two) == [204, 255, 204]).all()
+    assert np.unique(pixels(number).reshape(-1, 3), axis=0).tolist() == [[204, 255, 204], [255] * 3]
+
+
 def test_without_boxes_nothing_can_be_cut(split) -> None:
     bare = dataclasses.replace(split, read=lambda: (r._replace(boxes=None) for r in split.read()))
     for rows in (cut_numbers(bare, 0.1), cut_digits(_dataset(bare)).train):

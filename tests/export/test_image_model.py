@@ -1,6 +1,7 @@
 """The exported reader: files in, numbers out, in TensorFlow alone; a broken file harms nobody."""
 
 import io
+import math
 import struct
 import subprocess
 import sys
@@ -83,6 +84,20 @@ def test_it_reads_what_the_model_reads(exported: Exported) -> None:
     assert numbers == labels_to_numbers(digits)
     assert len(set(numbers)) > 1 and all(numbers)
     np.testing.assert_allclose(probabilities, np.exp(log_probability), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("output", "decode", "expected"),
+    [((10,), decode_single_digits, False), ((4, 11), decode_by_beam_search, True)],
+    ids=["one digit", "ctc"],
+)
+def test_a_model_tells_what_it_reads(tmp_path, exported, output, decode, expected) -> None:
+    pixels = keras.Input([4, 8, 3])
+    logits = keras.layers.Dense(math.prod(output))(keras.layers.Flatten()(pixels))
+    model = keras.Model(pixels, keras.layers.Reshape(output)(logits))
+    export_image_model(tmp_path / "saved_model", model, decode)
+    assert load_image_model(tmp_path / "saved_model").reads_numbers == expected
+    assert exported.served.reads_numbers
 
 
 BROKEN = {

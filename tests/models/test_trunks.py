@@ -72,5 +72,5 @@ def test_statistics_follow_short_trainings_and_are_those_of_all_replicas(name: s
 
 def test_weights_that_cannot_be_had(tmp_path: Path) -> None:
     (tmp_path / "broken.weights.h5").write_bytes(b"<html>not found</html>")
-    with pytest.raises(OSError, match="in ~/.keras/models"):
+    with pytest.raises(OSError, match=r"in ~/\.keras/models"):
         load_pretrained("mobilenet_v2", str(tmp_path / "broken.weights.h5"))

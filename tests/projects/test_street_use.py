@@ -4,6 +4,7 @@ import functools
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,12 +15,24 @@ from projects.street_view.predict import PredictConfig
 from tests.projects.conftest import Answer, FinishedRun
 from tests.projects.street import NUM_ROWS, few_drawings, write_competition
 from tfcamp.data.image_sources import rendered_split
-from tfcamp.export.image_model import Reading, load_image_model
+from tfcamp.data.image_splits import turn_upright
+from tfcamp.decoding.single_digits import decode_single_digits
+from tfcamp.export.image_model import Reading, export_image_model, load_image_model
 
 
 @pytest.fixture(scope="module")
 def model(street_run: FinishedRun) -> Path:
     return street_run.folder / "saved_model"
+
+
+@pytest.fixture(scope="module")
+def one_digit(tmp_path_factory) -> Path:
+    """A model that has learnt nothing."""
+    folder = tmp_path_factory.mktemp("one_digit") / "saved_model"
+    pixels = keras.Input([8, 8, 3])
+    logits = keras.layers.Dense(10)(keras.layers.Flatten()(pixels))
+    export_image_model(folder, keras.Model(pixels, logits), decode_single_digits)
+    return folder
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -60,11 +73,22 @@ class TestEvaluate:
         assert answer.out.splitlines()[0].split()[0] == "digits"
 
     def test_other_views_of_the_rows(self, command, model) -> None:
-        for option in ("--test-time-augmentation", "--use-boxes", "--digits"):
+        for option in ("--test-time-augmentation", "--use-boxes"):
             arguments = ("--saved-model", model, "--split", "dev", option)
             figures = figures_of(command(evaluate.main, EvaluateConfig, *arguments))
-            expected = sum(len(row.number or "") for row in rendered_split("dev", NUM_ROWS["dev"]))
-            assert figures["rows"] == (expected if option == "--digits" else NUM_ROWS["dev"])
+            assert figures["rows"] == NUM_ROWS["dev"]
+
+    def test_a_model_of_one_digit_reads_digits(self, command, one_digit) -> None:
+        arguments = ("--saved-model", one_digit, "--split", "dev")
+        figures = figures_of(command(evaluate.main, EvaluateConfig, *arguments))
+        numbers = [row.number or "" for row in rendered_split("dev", NUM_ROWS["dev"])]
+        assert figures["rows"] == len("".join(numbers)) > NUM_ROWS["dev"]
+
+    def test_models_of_different_kinds_are_one_line(self, command, model, one_digit) -> None:
+        for models in ((model, one_digit), (one_digit, model)):
+            answer = command(evaluate.main, EvaluateConfig, "--saved-model", *models)
+            assert (answer.status, answer.out, answer.err.count("\n")) == (2, "", 1)
+            assert f"{one_digit}: reads one digit, others read whole numbers" in answer.err
 
     def test_a_test_split_without_numbers(self, command, model, tmp_path) -> None:
         folder = write_competition(tmp_path / "houses", labelled_test=False)
@@ -91,7 +115,17 @@ def test_an_ensemble_adds_up_what_its_models_give_a_number(monkeypatch) -> None:
         "b": Reading(["13", "7"], np.array([0.5, 0.3])),
         "c": Reading(["13", "1"], np.array([0.4, 0.8])),
     }
-    monkeypatch.setattr(evaluate, "load_image_model", lambda path: lambda *_, **__: answers[path])
+
+    class Model:
+        reads_numbers = True
+
+        def __init__(self, path: str) -> None:
+            self.path = path
+
+        def __call__(self, *_, **__) -> Reading:
+            return answers[self.path]
+
+    monkeypatch.setattr(evaluate, "load_image_model", Model)
     numbers, probabilities = Ensemble(["a", "b", "c"])([b"", b""])  # pyright: ignore
     assert numbers == ["13", "7"]
     np.testing.assert_allclose(probabilities, [0.3, 0.4], rtol=1e-6)
@@ -115,6 +149,19 @@ class TestPredict:
         rows = self.run(command, model, *places)
         assert [Path(row["file"]).name for row in rows] == ["notes.txt", "b.png", "d.png", "a.png"]
         assert rows[0]["number"] == "" and rows[0]["probability"] == 0
+
+    def test_a_photograph_is_turned_upright(self, command, model, tmp_path) -> None:
+        exif, path = Image.Exif(), tmp_path / "phone.jpg"
+        exif[0x0112] = 6
+        Image.fromarray(np.arange(90 * 40 * 3, dtype=np.uint8).reshape(90, 40, 3)).save(
+            path, exif=exif
+        )
+        (row,) = self.run(command, model, path)
+        stored, upright = path.read_bytes(), turn_upright(path.read_bytes())
+        reading = load_image_model(model)([stored, upright])
+        assert reading.probabilities[0] != pytest.approx(reading.probabilities[1], rel=1e-4)
+        assert row["number"] == reading.numbers[1]
+        assert row["probability"] == pytest.approx(reading.probabilities[1], rel=1e-5)
 
     def test_a_table(self, command, model, photographs) -> None:
         arguments = (photographs, "--saved-model", model, "--test-time-augmentation")

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -72,6 +74,13 @@ def test_the_range_is_zero_to_one() -> None:
 )
 def test_every_png_becomes_rgb(image: Image.Image, colour: tuple[int, int, int]) -> None:
     assert np.unique(decode(encoded(image), 4, 4).reshape(-1, 3), axis=0).tolist() == [list(colour)]
+
+
+def test_every_colour_with_every_alpha() -> None:
+    colour, alpha = np.mgrid[:256, :256].astype(np.uint8)
+    data = encoded(Image.fromarray(np.dstack([colour, colour, colour, alpha])))
+    exact = 255 - (255 - np.mgrid[:256, :256][0]) * (np.mgrid[:256, :256][1] / 255)
+    np.testing.assert_array_equal(decode(data, 256, 256)[..., 0], np.round(exact))
 
 
 def test_colours_declared_clear_are_seen() -> None:
@@ -177,8 +186,8 @@ def test_arbitrary_bytes_are_no_accident(tail: bytes, head: bytes) -> None:
     assert valid.numpy()[1] and np.isfinite(images.numpy()).all()
 
 
-def png_of(height: int, width: int) -> bytes:
-    """A PNG of black bits, written row by row: Pillow would hold all of it."""
+def png_of(height: int, width: int, *, depth: int = 1, colour_type: int = 0) -> bytes:
+    """A PNG of zeros, written row by row: Pillow would hold all of it."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return (
@@ -189,9 +198,10 @@ def png_of(height: int, width: int) -> bytes:
         )
 
     packer = zlib.compressobj(9)
-    row = bytes(1 + (width + 7) // 8)
+    channels = {0: 1, 2: 3, 6: 4}[colour_type]
+    row = bytes(1 + (width * depth * channels + 7) // 8)
     pixels = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     return PNG[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
@@ -208,6 +218,34 @@ def test_the_limit_counts_pixels() -> None:
     assert decode_images(data, 4, 4, max_pixels=600).valid.numpy().all()
     assert not decode_images(data, 4, 4, max_pixels=599).valid.numpy().any()
     assert 24_000_000 < MAX_PIXELS < 50_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is counted otherwise")
+@pytest.mark.parametrize("colour_type", [2, 6], ids=["RGB", "RGBA"])
+def test_memory_grows_neither_with_the_batch_nor_with_cores(
+    tmp_path: Path, colour_type: int
+) -> None:
+    """Decoded one by one, the largest pictures take 100 MB, with alpha 500 MB."""
+    (tmp_path / "large.png").write_bytes(png_of(2**12, 2**13, depth=8, colour_type=colour_type))
+    program = """
+import pathlib, resource, sys
+import tensorflow as tf
+from tfcamp.vision.images import decode_images
+
+def peak():  # in MB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+
+tf.config.threading.set_inter_op_parallelism_threads(8)
+large = pathlib.Path(sys.argv[1]).read_bytes()
+decode_images(tf.constant([large[:100]]), 48, 96)
+before = peak()
+assert decode_images(tf.constant([large] * 6), 48, 96).valid.numpy().all()
+print(peak() - before)
+"""
+    command = [sys.executable, "-c", program, tmp_path / "large.png"]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(answer.stdout) < 800
 
 
 @pytest.mark.parametrize("sides", [(2**31 - 1, 2**31 - 1), (2**32 - 1, 2**32 - 1), (2**31, 2**33)])

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfcamp.data.image_splits import ImageDataset, ImageRow, ImageSplit, encode_png
 from tfcamp.errors import UserError
 from tfcamp.vision.digits import MAX_DIGITS
+from tfcamp.vision.images import decode_pixels
 from tfcamp.vision.windows import bounds_of_boxes, digit_squares, windows_around
 
 
@@ -76,7 +77,7 @@ def _digits_of(split: ImageSplit) -> ImageSplit:
 
 
 def _decode(row: ImageRow) -> npt.NDArray[np.uint8]:
-    return tf.io.decode_image(row.image, channels=3, expand_animations=False).numpy()
+    return decode_pixels(tf.constant(row.image)).numpy()
 
 
 def _cut(pixels: npt.NDArray[np.uint8], window: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:

@@ -7,7 +7,8 @@
 | ``labels.csv`` | images of the user's own, columns ``file,number`` and optionally ``split`` |
 
 Everything is checked once when it is opened, so that what is wrong is named: every label, and every
-image by decoding it. Afterwards images are read one by one, those in a zip without unpacking it.
+image by decoding it. Afterwards images are read one by one, those in a zip without unpacking it. A
+photograph is turned upright as its camera noted in EXIF, unless boxes mark digits in its pixels.
 """
 
 import csv
@@ -27,6 +28,7 @@ from tfcamp.data.image_splits import (
     ImageSplit,
     check_image,
     count_lengths,
+    turn_upright,
 )
 from tfcamp.data.image_stores import FolderImages, Images, ZipImages
 from tfcamp.data.text_files import read_lines
@@ -179,7 +181,9 @@ def _checked_split(images: Images, entries: Sequence[_Entry], origin: Path) -> I
 
     def rows() -> Iterator[ImageRow]:
         for entry, data in zip(entries, images.read_all(names), strict=True):
-            yield ImageRow(entry.name, data, entry.number, entry.boxes)
+            # Boxes are in the coordinates of the pixels as they are stored.
+            image = turn_upright(data) if entry.boxes is None else data
+            yield ImageRow(entry.name, image, entry.number, entry.boxes)
 
     counts = count_lengths(entry.number for entry in entries)
     return ImageSplit(str(images.path), len(entries), counts, rows)

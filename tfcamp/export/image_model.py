@@ -53,6 +53,9 @@ class NumberService(tf.Module):
     def read(self, image):
         """Reads the numbers on string[B], contents of PNG or JPEG files.
 
+        Pixels are read as they are stored: a photograph that stands upright only by its EXIF tag
+        has to be turned before (`tfcamp.data.image_splits.turn_upright`).
+
         Returns:
           ``number`` string[B] and ``probability`` float32[B], of the whole number.
         """
@@ -155,13 +158,20 @@ class Reading(NamedTuple):
 
 
 class ServedImageModel:
-    """A loaded SavedModel, called through its signatures like any client would."""
+    """A loaded SavedModel, called through its signatures like any client would.
+
+    Attributes:
+      reads_numbers: whether it reads whole numbers, or one digit.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Loads the SavedModel."""
         self._loaded = tf.saved_model.load(str(folder))
         self._read = self._loaded.signatures["serving_default"]
         self._read_several_views = self._loaded.signatures["several_views"]
+        outputs = self._loaded.signatures["logits"].structured_outputs
+        # Of one digit they are float32[B, C]; CTC has them for each place.
+        self.reads_numbers = "digits" in outputs or outputs["logits"].shape.rank == 3
 
     def __call__(self, images: Sequence[bytes], *, several_views: bool = False) -> Reading:
         """Reads images, contents of PNG or JPEG files."""

@@ -5,13 +5,17 @@ too large becomes zeros and is reported, and its neighbours do not notice. How m
 has is read from its header first, since a file of 20 kB can hold 13,000 x 13,000 of them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 # A 24-megapixel camera's photograph passes. Decoded, the largest image takes 100 MB, and with an
-# alpha channel ten times that for a moment.
+# alpha channel five times that for a moment.
 MAX_PIXELS = 2**25
+# Of the images that are decoded at the same time, or memory would grow with the number of cores.
+_MAX_BYTES_AT_ONCE = 2**29
+# tf.data's own limit, where it chooses how many elements to work on at the same time.
+_MAX_IMAGES_AT_ONCE = 16
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
@@ -45,9 +49,9 @@ def decode_images(
 
     Grey, palette, 16-bit, RGBA and CMYK images become RGB with 8 bits a channel. What an
     alpha channel makes transparent is seen on white; a colour that a palette or a key declares
-    transparent is seen as itself. The orientation that a camera may note in EXIF is not applied. An
-    image is not valid where it is neither PNG nor JPEG, is cut off or damaged, or has more than
-    `max_pixels` pixels.
+    transparent is seen as itself. Pixels are taken as they are stored, whatever orientation a
+    camera noted in EXIF: `tfcamp.data.image_splits.turn_upright` is for that. An image is not valid
+    where it is neither PNG nor JPEG, is cut off or damaged, or has more than `max_pixels` pixels.
 
     Images are stretched to the size unless `keep_aspect` asks for black bars. A house number fills
     its picture, so stretching shows each digit with all the pixels that there are, and three
@@ -68,14 +72,20 @@ def decode_images(
     sizes = image_sizes(encoded)
     # Each side too: a PNG can state sides whose product exceeds 64 bits.
     in_range = tf.reduce_all((sizes > 0) & (sizes <= max_pixels), axis=1)
-    rows = tf.where(in_range & (tf.reduce_prod(sizes, axis=1) <= max_pixels))[:, 0]
+    num_pixels = tf.reduce_prod(sizes, axis=1)
+    is_small = in_range & (num_pixels <= max_pixels)
+    rows = tf.where(is_small)[:, 0]
+    # What decoding takes for a moment.
+    num_bytes = tf.where(_has_alpha(encoded), 16 * num_pixels, 3 * num_pixels)
+    num_fitting = tf.reduce_min(_MAX_BYTES_AT_ONCE // tf.where(is_small, num_bytes, 1))
+    at_once: Any = tf.clip_by_value(num_fitting, 1, _MAX_IMAGES_AT_ONCE)
 
     elements = [rows, tf.gather(encoded, rows)]
     if windows is not None:
         elements.append(tf.gather(tf.cast(windows, tf.int32), rows))
 
     def decode(row: tf.Tensor, data: tf.Tensor, *window: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = _decode_pixels(data)
+        pixels = decode_pixels(data)
         if window:
             pixels = _take_window(pixels, *window)
         return row, _resize(pixels, height, width, keep_aspect) / 255.0
@@ -83,7 +93,7 @@ def decode_images(
     # What fails in a data set can be passed over; what fails in a graph fails all of it.
     decoded = (
         tf.data.Dataset.from_tensor_slices(tuple(elements))
-        .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        .map(decode, num_parallel_calls=at_once)
         .ignore_errors()
         .batch(tf.maximum(tf.cast(batch_size, tf.int64), 1))
         .with_options(_options_of_a_short_dataset())
@@ -117,6 +127,27 @@ def image_sizes(encoded: tf.Tensor) -> tf.Tensor:
     return tf.where(is_jpeg[:, tf.newaxis], _jpeg_sizes(encoded, is_jpeg), sizes)
 
 
+def decode_pixels(data: tf.Tensor) -> tf.Tensor:
+    """Returns the pixels of one image, uint8[h, w, 3], as :func:`decode_images` sees them.
+
+    Args:
+      data: string[], the content of a PNG or JPEG file.
+
+    Raises:
+      tf.errors.InvalidArgumentError: it is damaged; its size is not checked.
+    """
+    is_jpeg = _begins_with(data, _JPEG_SIGNATURE)
+    return tf.switch_case(
+        tf.where(is_jpeg, 0, tf.where(_has_alpha(data), 2, 1)),
+        [
+            # The default method is faster, less exact, and not the same on every machine.
+            lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
+            lambda: tf.io.decode_png(data, channels=3),
+            lambda: _on_white(tf.io.decode_png(data, channels=4)),
+        ],
+    )
+
+
 def _options_of_a_short_dataset() -> tf.data.Options:
     """Setting up what speeds up a long data set takes longer than the few elements of this one."""
     options = tf.data.Options()
@@ -127,6 +158,18 @@ def _options_of_a_short_dataset() -> tf.data.Options:
 
 def _begins_with(encoded: tf.Tensor, signature: bytes) -> tf.Tensor:
     return tf.strings.substr(encoded, 0, len(signature)) == signature
+
+
+def _has_alpha(encoded: tf.Tensor) -> tf.Tensor:
+    """Tells whether PNGs are grey or RGB with alpha: colour types 4 and 6, which the 26th byte is.
+
+    A palette is not one of them: decoded with four channels, its alpha is left undefined by
+    TensorFlow where no colour is clear.
+    """
+    place = tf.minimum(tf.strings.length(encoded), 25)
+    colour_type = tf.strings.substr(encoded, place, tf.ones_like(place))
+    has_alpha = (colour_type == b"\x04") | (colour_type == b"\x06")
+    return _begins_with(encoded, _PNG_SIGNATURE) & has_alpha
 
 
 def _bytes_at(encoded: tf.Tensor, positions: tf.Tensor, length: int) -> tf.Tensor:
@@ -174,28 +217,11 @@ def _jpeg_sizes(encoded: tf.Tensor, is_jpeg: tf.Tensor) -> tf.Tensor:
     return tf.cast(sizes, tf.int64)
 
 
-def _decode_pixels(data: tf.Tensor) -> tf.Tensor:
-    """Returns uint8[h, w, 3]; fails where the data is damaged."""
-    # PNG's colour types 4 and 6 (the 26th byte) are grey and RGB with alpha. A palette is not
-    # decoded with four channels: TensorFlow leaves its alpha undefined where no colour is clear.
-    is_jpeg = _begins_with(data, _JPEG_SIGNATURE)
-    colour_type = tf.strings.substr(data, 25, 1)
-    is_opaque = (colour_type != b"\x04") & (colour_type != b"\x06")
-    return tf.switch_case(
-        tf.where(is_jpeg, 0, tf.where(is_opaque, 1, 2)),
-        [
-            # The default method is faster, less exact, and not the same on every machine.
-            lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
-            lambda: tf.io.decode_png(data, channels=3),
-            lambda: _on_white(tf.io.decode_png(data, channels=4)),
-        ],
-    )
-
-
 def _on_white(pixels: tf.Tensor) -> tf.Tensor:
-    """Lays uint8[h, w, 4] on white."""
-    colour, alpha = tf.split(tf.cast(pixels, tf.float32), [3, 1], axis=2)
-    return tf.cast(tf.round(255.0 + (colour - 255.0) * (alpha / 255.0)), tf.uint8)
+    """Lays uint8[h, w, 4] on white: 255 - (255 - colour) alpha / 255, rounded, in little memory."""
+    colour, alpha = tf.split(pixels, [3, 1], axis=2)
+    darkness = tf.cast(255 - colour, tf.uint16) * tf.cast(alpha, tf.uint16)
+    return 255 - tf.cast((darkness + 127) // 255, tf.uint8)
 
 
 def _take_window(pixels: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
