@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tfcamp import cli
 from tfcamp.cli import run_project
 from tfcamp.errors import Interrupted, UserError
 
@@ -86,6 +87,15 @@ def test_a_misspelt_option_is_named_and_nothing_runs(run, arguments):
     assert "Traceback" not in err
 
 
+def test_the_home_folder_in_a_command_of_tfcamp(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["tfcamp", "data", "list", "--data-dir=~/x"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 0
+    assert f"{tmp_path / 'x'}/" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("number", ["ENOSPC", "EROFS", "EACCES", "EDQUOT"])
 def test_a_disk_that_refuses_is_one_line(run, number):
     error = OSError(getattr(errno, number), "It is so", "/mnt/run/a.npz")
@@ -115,6 +125,7 @@ def test_output_that_nobody_reads_on_ends_quietly(tmp_path, num_lines):
     script.write_text(
         f"""
 from dataclasses import dataclass
+from tfcamp import cli
 from tfcamp.cli import run_project
 
 @dataclass

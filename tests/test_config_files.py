@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfcamp.cli import run_project
-from tfcamp.config_files import as_json, config_from_file
+from tfcamp.config_files import as_json, config_from_file, expanded_path
 from tfcamp.errors import UserError
 
 
@@ -128,7 +128,8 @@ def test_any_object_is_a_config_or_one_line(tmp_path_factory, options):
         assert "\n" not in str(error)
     else:
         if "data_dir" in options:
-            options["data_dir"] = str(Path(options["data_dir"]))  # "a//b" and "a/b" are one path
+            # "a//b" and "a/b" are one path, and so may "~" and "/root" be.
+            options["data_dir"] = str(expanded_path(options["data_dir"]))
         if "learning_rate" in options:
             options["learning_rate"] = float(options["learning_rate"])  # of a large integer, about
             assert math.isfinite(config.learning_rate)
@@ -163,6 +164,31 @@ def test_the_command_line_wins_wherever_it_stands(run, best):
     assert run(Config, "--batch-size", 32, "--joint", f"--config={best}") == expected
     # Its default, said aloud.
     assert run(Config, "--config", best, "--batch-size", 128).batch_size == 128
+
+
+@pytest.mark.parametrize("arguments", [["--data-dir=~/x"], ["--data-dir", "~/x"]])
+def test_the_home_folder_on_the_command_line(run, tmp_path, monkeypatch, arguments):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run(Config, *arguments).data_dir == tmp_path / "x"
+
+
+def test_the_home_folder_in_a_file_and_of_the_file(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "best.json").write_text('{"data_dir": "~/x", "names": ["~"]}', "utf-8")
+    config = run(Config, "--config=~/best.json")
+    assert (config.data_dir, config.names) == (tmp_path / "x", ("~",))
+
+
+def test_the_home_folder_stands_first_and_is_somebodys(run, tmp_path):
+    for path in ("a/~", "~nobody-of-this-name/x", "gs://bucket/x"):
+        assert run(Config, f"--data-dir={path}").data_dir == Path(path)
+
+    @dataclass(frozen=True)
+    class Folders:
+        folders: tuple[Path, ...] = ()
+
+    home = Path.home()
+    assert run(Folders, "--folders", "~", "a", "~/b").folders == (home, Path("a"), home / "b")
 
 
 def test_help_explains_the_option_and_shows_its_defaults(run, best):

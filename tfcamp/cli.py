@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from tfcamp import data_cli
-from tfcamp.config_files import config_from_file
+from tfcamp.config_files import config_from_file, expanded_path
 from tfcamp.errors import Interrupted, UserError
 
 app = tyro.extras.SubcommandApp()
 app.command(data_cli.app, name="data", help="List and fetch data sets, and check your own.")
 Config = TypeVar("Config")
+_registry = ConstructorRegistry()
 
 # What the disk, not the program, is to blame for.
 _DISK_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENOTDIR}
@@ -44,6 +46,20 @@ def run_project(main: Callable[[Config], None], config_class: type[Config]) -> N
     sys.exit(_exit_status(lambda: main(_parse_options(config_class, description))))
 
 
+@_registry.primitive_rule
+def _path_rule(type_info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Tells tyro how an option is read that is a path."""
+    if type_info.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda arguments: expanded_path(arguments[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )
+
+
 def _parse_options(config_class: type[Config], description: str) -> Config:
     """Returns what the command line says, then what the file of ``--config`` says, then defaults.
 
@@ -51,7 +67,7 @@ def _parse_options(config_class: type[Config], description: str) -> Config:
       UserError: the file is of no use, or the config refuses a value.
     """
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--config", type=Path, nargs="?")
+    finder.add_argument("--config", type=expanded_path, nargs="?")
     path = finder.parse_known_args()[0].config
     defaults = tyro.MISSING_NONPROP
     if path is not None:
@@ -70,7 +86,8 @@ def _parse_options(config_class: type[Config], description: str) -> Config:
         del config
         return rest
 
-    return tyro.cli(options, description=description)
+    with _registry:
+        return tyro.cli(options, description=description)
 
 
 def _exit_status(run: Callable[[], None]) -> int:
@@ -178,7 +195,7 @@ def main() -> None:
 
     def run() -> None:
         description = "TensorFlow 2 / Keras 3 examples that work like a product."
-        with _folded_help():
+        with _folded_help(), _registry:
             app.cli(prog="tfcamp", description=description)
 
     sys.exit(_exit_status(run))

@@ -6,6 +6,7 @@ tune.py writes one, ``best.json``, and train.py takes it.
 import dataclasses
 import difflib
 import json
+import os
 import sys
 import types
 from pathlib import Path
@@ -92,6 +93,15 @@ def read_options(path: Path, config_class: type) -> dict[str, Any]:
     return options
 
 
+def expanded_path(text: str) -> Path:
+    """Returns a path, with the home folder for a leading ``~``.
+
+    A shell expands that at the start of a word, so in ``--run-dir ~/x`` but not in
+    ``--run-dir=~/x``. Whose home is not known stays as it is, as in a shell.
+    """
+    return Path(os.path.expanduser(text))
+
+
 def as_json(options: Any) -> Any:
     """Returns options as what JSON can say: paths as strings.
 
@@ -122,7 +132,7 @@ def _typed(value: Any, kind: Any) -> Any:
     elif get_origin(kind) is tuple and isinstance(value, list):
         return tuple(_typed(item, get_args(kind)[0]) for item in value)
     elif kind is Path and isinstance(value, str):
-        return Path(value)
+        return expanded_path(value)
     elif kind is float and type(value) in (int, float):
         # Python reads Infinity and NaN, which JSON has not, and 1e999 as one of them.
         if abs(value) <= sys.float_info.max:

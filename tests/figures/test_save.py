@@ -71,6 +71,9 @@ def test_without_a_font_there_is_no_png_and_one_line_says_what_to_install(
     assert saved.svg.exists()
     assert saved.note is not None and "\n" not in saved.note
     assert "apt install fonts-noto-cjk" in saved.note
+    assert save_figure(figure_with("财经"), tmp_path, "b").note == saved.note, (
+        "it would be told twice"
+    )
 
 
 def test_text_that_any_font_can_show_needs_no_chinese_one(tmp_path, no_chinese_font):

@@ -127,11 +127,12 @@ def _find_fonts(figure: Figure) -> tuple[list[str] | None, str | None]:
         missing_here = {it for it in missing if ord(it) not in _glyphs(family)}
         if not missing_here:
             return [family, _FALLBACK], None
-    shown = "".join(sorted(missing)[:5])
     if installed:
+        shown = "".join(sorted(missing)[:5])
         return None, f"no font here has all of {shown}: no PNG of this figure, but its SVG"
+    # The same words for every figure, since a run says each note once.
     return None, (
-        f"no font found for Chinese text ({shown}): figures are written as SVG only; "
+        "no font found for Chinese text: figures that have some are written as SVG only; "
         "for PNG install one, for example: apt install fonts-noto-cjk"
     )
 
