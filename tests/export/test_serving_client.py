@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -177,6 +178,12 @@ class TestAnswers:
         answer = command("--grpc", "--host", hosts.grpc, *options)
         assert answer == (0, ['{"classes": ["财经", "体育"]}'], "")
         assert "expected something" in one_line(command("--host", hosts.rest, *options))
+
+
+def test_an_answer_may_be_larger_than_grpc_accepts_by_itself(hosts) -> None:
+    texts = [""] * 600_000  # 4.8 MB of heat; the limit is 4 MiB
+    answer = client.ask_by_grpc(hosts.grpc, "news", {"text": texts}, signature="heat")
+    assert np.shape(answer["heat"]) == (600_000, 1, 2)
 
 
 class TestRefusals:
