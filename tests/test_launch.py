@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tfcamp.errors import UserError
-from tfcamp.launch import _copy, _Output, free_ports, launch
+from tfcamp.launch import _copy, _Output, _start, free_ports, launch
 
 ROOT = Path(__file__).parents[1]
 TFCAMP = [sys.executable, "-c", "from tfcamp.cli import main; main()"]
@@ -126,9 +126,20 @@ def test_a_signal_is_passed_on_once_and_all_may_save(number):
     ready = {launcher.stdout.readline() for _ in range(2)}
     assert ready == {"[worker 0] ready\n", "[worker 1] ready\n"}
     launcher.send_signal(number)
-    out, err = launcher.communicate(timeout=60)
+    out, err = launcher.communicate(timeout=600)
     saved = {f"[worker {i}] saved after {int(number)}" for i in range(2)}
     assert (launcher.returncode, set(out.splitlines()), err) == (128 + number, saved, "")
+
+
+def test_a_signal_that_comes_while_they_are_started_reaches_all(monkeypatch):
+    def start(command: list[str], addresses: list[str], index: int) -> subprocess.Popen:
+        process = _start(command, addresses, index)
+        if index == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return process
+
+    monkeypatch.setattr("tfcamp.launch._start", start)
+    assert launch(python("time.sleep(600)"), workers=2) == 128 + signal.SIGTERM
 
 
 def run_tfcamp(*arguments: str) -> subprocess.CompletedProcess:
@@ -175,7 +186,7 @@ def test_output_that_nobody_reads_on_ends_the_workers():
         stderr=subprocess.PIPE,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     os.close(writer)
     assert ended.returncode != 0

@@ -67,14 +67,16 @@ def launch(
 
     previous = {}
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, pass_on)
         for index in range(workers):
             process = _start(command, addresses, index)
             processes.append(process)
             for stream, sink in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
                 readers.append(_in_thread(_copy, stream, sink, index, output))
             _in_thread(lambda i, p: ended.put((i, p.wait())), index, process)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, pass_on)
+        if received:  # while they were started: some were not there yet
+            _signal_all(processes, received[0])
         first, status = _next_failure(ended, workers)
         others = [process for process in processes if process.poll() is None]
         if others and not received:  # a signal that was passed on is not followed by another
@@ -87,8 +89,9 @@ def launch(
         _signal_all(processes, signal.SIGKILL)  # whom an error here left behind
         for number, handler in previous.items():
             signal.signal(number, handler)
+    deadline = time.monotonic() + 10  # a process that a worker left behind may hold its output open
     for reader in readers:
-        reader.join(timeout=1)  # a process that a worker left behind may hold its output open
+        reader.join(max(0.0, deadline - time.monotonic()))
     return status
 
 
