@@ -238,8 +238,8 @@ def test_one_waits_for_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     second = threading.Thread(target=enter)
     with one_at_a_time(path):
         second.start()
-        assert waits.wait(timeout=60)
+        assert waits.wait(timeout=600)
         entered.append("first")
-    second.join(timeout=60)
+    second.join(timeout=600)
     assert entered == ["first", "second"]
     assert not path.exists()

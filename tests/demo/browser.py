@@ -31,7 +31,7 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
         service = webdriver.ChromeService(driver)
         self.driver = webdriver.Chrome(options=options, service=service)
-        self.driver.set_script_timeout(120)
+        self.driver.set_script_timeout(600)
 
     def open(self, path: str = "/", *, width: int = 1280) -> None:
         """Opens a page, as wide as a desk or a phone, and waits for its first field."""
@@ -53,7 +53,7 @@ class Browser:
         """Waits until exactly one element can be seen, and returns it."""
         return self.wait(lambda: self.all(selector) if len(self.all(selector)) == 1 else [])[0]
 
-    def wait(self, find: Callable[[], Found], seconds: float = 120) -> Found:
+    def wait(self, find: Callable[[], Found], seconds: float = 600) -> Found:
         """Waits until something is found; what the page takes away meanwhile is not."""
         from selenium.common.exceptions import StaleElementReferenceException
 

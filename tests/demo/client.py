@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
-def ask(url: str, name: str, *values: Any, timeout: float = 120) -> str:
+def ask(url: str, name: str, *values: Any, timeout: float = 600) -> str:
     """Returns the HTML that the page shows, or the error that it answers with."""
     request = urllib.request.Request(
         f"{url}/gradio_api/call/{name}",
@@ -33,7 +33,7 @@ def ask(url: str, name: str, *values: Any, timeout: float = 120) -> str:
 def status_of(request: urllib.request.Request) -> int:
     """Returns the status with which a request is answered."""
     try:
-        with urllib.request.urlopen(request, timeout=120) as response:
+        with urllib.request.urlopen(request, timeout=600) as response:
             return response.status
     except urllib.error.HTTPError as error:
         with error:
@@ -43,7 +43,7 @@ def status_of(request: urllib.request.Request) -> int:
 def begin_of_answer(url: str, path: str, header: str, body: bytes) -> bytes:
     """Returns how the answer to a request begins of which only this part is ever sent."""
     address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=600) as connection:
         head = f"POST /gradio_api/{path} HTTP/1.1\r\nHost: {address.netloc}\r\n{header}\r\n"
         connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
         return connection.recv(100)

@@ -37,6 +37,17 @@ def browser(offline_demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Ite
     browser.driver.quit()
 
 
+def picture_field(browser: Browser):
+    """Returns the canvas, once its program runs, which begins by painting the paper."""
+    canvas = browser.one(".picture canvas")
+    script = """
+        const loaded = [...document.querySelectorAll(".sample img")].every(it => it.complete);
+        return loaded && arguments[0].getContext("2d").getImageData(0, 0, 1, 1).data[3] == 255
+    """
+    browser.wait(lambda: browser.driver.execute_script(script, canvas))
+    return canvas
+
+
 @WIDTHS
 @LANGUAGES
 def test_a_headline_is_typed_and_classified(browser: Browser, path, texts: Texts, width):
@@ -55,20 +66,21 @@ def test_a_headline_is_typed_and_classified(browser: Browser, path, texts: Texts
 def test_a_house_number_is_chosen_and_read(browser: Browser, path, texts: Texts, width):
     browser.open(path, width=width)
     browser.tab(texts.number_tab)
+    picture_field(browser)
     seed, index = EXAMPLE_DRAWINGS[0]
-    browser.wait(lambda: browser.all(".sample"))[0].click()
+    browser.all(".sample")[0].click()
     assert browser.text(".answer") == draw_number(seed, index, "dev")
     assert re.search(r"[\d.]+ %", browser.text(".answer + .legend"))
     heat = browser.one(".heat")
-    assert heat.size == browser.one(".layers img:first-child").size
-    assert heat.get_property("naturalWidth") > 1
+    browser.wait(lambda: heat.get_property("naturalWidth") > 1)
+    browser.wait(lambda: heat.size == browser.one(".layers img:first-child").size)
     check_page(browser, f"number-{texts.language}-{width}", width)
 
 
 def test_a_house_number_is_drawn_and_read(browser: Browser):
     browser.open()
     browser.tab(ENGLISH.number_tab)
-    canvas = browser.one(".picture canvas")
+    canvas = picture_field(browser)
     for stroke in (*SEVEN, *ONE, *FOUR):
         browser.drag(canvas, stroke)
     browser.wait(lambda: [it for it in browser.all(".answer") if it.text == "714"])
@@ -88,16 +100,16 @@ def test_a_photograph_is_chosen_and_a_frame_dragged_around_its_number(
 
     browser.open()
     browser.tab(ENGLISH.number_tab)
+    canvas = picture_field(browser)
     browser.driver.find_element("css selector", ".picture input").send_keys(
         str(tmp_path / "wall.jpg")
     )
     browser.one(".answer")
-    canvas = browser.one(".picture canvas")
     browser.drag(canvas, [(0.6, 0.25), (0.7, 0.3), (0.8, 0.25 + 1 / 6)])
     browser.wait(lambda: [it for it in browser.all(".answer") if it.text == drawing.number])
-    shown = browser.one(".layers img:first-child")
     # Cut from the photograph itself, not from the smaller picture on the page.
-    assert 300 < shown.get_property("naturalWidth") < 340
+    shown = browser.one(".layers img:first-child")
+    assert 300 < browser.wait(lambda: shown.get_property("naturalWidth")) < 340
     check_page(browser, "number-framed", 1280)
     canvas.click()  # the whole photograph is back
     browser.wait(
@@ -111,7 +123,7 @@ def test_a_press_that_began_beside_the_canvas_is_none(browser: Browser):
     browser.open()
     browser.tab(ENGLISH.number_tab)
     browser.errors()
-    hint, canvas = browser.one(".picture .legend"), browser.one(".picture canvas")
+    hint, canvas = browser.one(".picture .legend"), picture_field(browser)
     chain = ActionChains(browser.driver).move_to_element(hint).click_and_hold()
     chain.move_to_element(canvas).release().perform()
     browser.drag(canvas, SEVEN[0])
@@ -134,6 +146,7 @@ def test_a_file_that_is_no_picture_is_answered_with_a_line(
     (tmp_path / "picture.png").write_bytes(content)
     browser.open("/zh")
     browser.tab(CHINESE.number_tab)
+    picture_field(browser)
     browser.driver.find_element("css selector", ".picture input").send_keys(
         str(tmp_path / "picture.png")
     )

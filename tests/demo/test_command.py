@@ -98,9 +98,9 @@ def test_it_ends_when_it_is_told_to_although_a_page_is_open(
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     with running((*STAND_INS, "stand-ins"), tmp_path) as demo:
-        with urllib.request.urlopen(f"{demo.url}/gradio_api/heartbeat/abc", timeout=60):
+        with urllib.request.urlopen(f"{demo.url}/gradio_api/heartbeat/abc", timeout=600):
             demo.process.send_signal(number)
-            status = demo.process.wait(timeout=60)
+            status = demo.process.wait(timeout=600)
         said = demo.log.read_text("utf-8")
     assert status == 128 + number
     assert list((tmp_path / "temporary").iterdir()) == []

@@ -30,7 +30,7 @@ def run_workers(
     *,
     workers: int = 2,
     start: Iterable[int] | None = None,
-    seconds: float = 240,
+    seconds: float = 1200,
     environ: Mapping[str, str] | None = None,
     meanwhile: Callable[[list[subprocess.Popen]], None] | None = None,
 ) -> list[Ended]:

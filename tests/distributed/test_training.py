@@ -25,7 +25,7 @@ SCRIPT = "projects/news/train.py"
 @pytest.fixture(scope="module")
 def trained_by_two(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    for ended in run_workers("tests/distributed/train_worker.py", [folder], seconds=500):
+    for ended in run_workers("tests/distributed/train_worker.py", [folder]):
         assert ended.returncode == 0, ended.stderr
     return folder
 

@@ -79,7 +79,7 @@ def test_launch_ends_with_the_status_of_the_worker_that_died():
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=1200,
     )
     assert ended.returncode == 128 + signal.SIGKILL, ended.stderr
     assert "[worker 0] chief True\n" in ended.stdout

@@ -216,7 +216,7 @@ def test_a_browser_runs_nothing_and_scrolls_nothing_sideways(tmp_path):
     flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
     command = [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     result = subprocess.run(
-        [*command, (tmp_path / "report.html").as_uri()], capture_output=True, text=True, timeout=120
+        [*command, (tmp_path / "report.html").as_uri()], capture_output=True, text=True, timeout=600
     )
     assert "Configuration" in result.stdout, result.stderr
     assert "<title>taken over" not in result.stdout

@@ -260,6 +260,37 @@ GIVEN = re.compile(
     r"( .*)?"
     r"|tfcamp (?P<tool>doctor|data list|data fetch|data check)( .*)?"
 )
+# What must stand in what they print.
+PRINTED = {
+    "train": r"report {6}\S+/report\.html\n.*SavedModel  \S+/saved_model\n",
+    "evaluate": r'\n\{"[^\n]+\}\n\Z',
+    "baseline": r'\n\{"[^\n]+\}\n\Z',
+    "bench": r'\n\{"[^\n]+\}\n\Z',
+    "lite": r'\n\{"[^\n]+\}\n\Z',
+    "tune": r"\n[^\n]*python projects/\w+/train\.py --config \S+/best\.json --run-dir \S+\n\Z",
+    "predict": r"\S",
+    "doctor": "TensorFlow",
+    "data list": "thucnews",
+    "data fetch": "thucnews is there already",
+    "data check": "nothing was found that would harm training",
+}
+# Further options, so that a command ends soon.
+SHORTER = {
+    "projects/news/train.py": "--max-steps 2 --batch-size 8 --model bow --tokens char "
+    "--vectors none --embedding-dim 8 --width 8",
+    "projects/news/bench.py": "--rounds 1 --steps 1",
+    "projects/street_view/train.py": "--max-steps 2 --batch-size 4 --train-rows 16 --trunk lenet5 "
+    "--width-multiplier 0.5 --head-width 8 --precision float32",
+    "projects/street_view/bench.py": "--rounds 1 --steps 1 --width-multiplier 0.1",
+    "projects/street_view/lite.py": "--rounds 1 --calibration-rows 8",
+    "projects/translation/train.py": "--max-steps 2 --max-tokens 16 --num-layers 1 "
+    "--precision float32",
+    "projects/translation/bench.py": "--rounds 1 --steps 1 --size tiny",
+    "doctor": "--seconds 1",
+}
+SHORTER["projects/news/tune.py"] = SHORTER["projects/news/train.py"]
+# Options of other programs: Slurm's, sacreBLEU's, saved_model_cli's.
+NOT_OURS = {"--requeue", "--tokenize 13a", "--input_exprs"}
 
 
 def is_elsewhere(given: Command | Program) -> bool:

@@ -1,4 +1,4 @@
-"""kill -9 at any moment, the same command again: the same bits in the end."""
+"""kill -9 or SIGTERM at any moment, the same command again: the same bits in the end."""
 
 import contextlib
 import os
@@ -58,10 +58,44 @@ def test_a_killed_run_goes_on_with_the_same_bits(straight, tmp_path, number):
     assert run.returncode == -signal.SIGKILL, "it was over before it was killed"
     assert steps_saved(folder)
 
+    assert resume(folder, model) >= 4
+    assert weights_of(folder) == weights_of(expected)
+    assert losses_of(folder) == losses_of(expected)
+
+
+def resume(folder: Path, model: str) -> int:
+    """Gives the command again, and returns the step from which it goes on."""
     again = subprocess.run(
         command_for(folder, model), cwd=ROOT, check=True, capture_output=True, text=True
     )
-    resumed = re.search(r"resumed at step (\d+)", again.stdout)
-    assert resumed and int(resumed[1]) >= 4
+    (step,) = re.findall(r"resumed at step (\d+)", again.stdout)
+    return int(step)
+
+
+# train.py, which is told to stop at step 30: a signal from outside may come when all is done.
+STOPPED = """
+import os, signal
+from projects.news import train
+from projects.news.config import NewsConfig
+from tests.projects.tiny import acting_bar
+from tfcamp.cli import run_project
+
+train.ProgressBar = acting_bar(30, lambda: os.kill(os.getpid(), signal.SIGTERM))
+run_project(train.main, NewsConfig)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("straight", ["bilstm"], indirect=True)
+def test_a_run_that_is_told_to_stop_goes_on_with_the_same_bits(straight, tmp_path):
+    model, expected = straight
+    folder = tmp_path / "run"
+    _, _, *options = command_for(folder, model)
+    stopped = subprocess.run(
+        [sys.executable, "-c", STOPPED, *options], cwd=ROOT, capture_output=True, text=True
+    )
+    assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
+    (step,) = re.findall(r"stopped by SIGTERM at step (\d+)", stopped.stdout)
+    assert resume(folder, model) == int(step)
     assert weights_of(folder) == weights_of(expected)
     assert losses_of(folder) == losses_of(expected)

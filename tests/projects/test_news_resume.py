@@ -4,9 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +11,7 @@ import pytest
 from projects.news import train
 from projects.news.config import NewsConfig
 from tests.projects.conftest import FinishedRun
-from tests.projects.tiny import as_arguments, tiny_config
-from tfcamp.training.callbacks import ProgressBar
-from tfcamp.training.progress import Progress
+from tests.projects.tiny import acting_bar, as_arguments, tiny_config
 
 
 class Crash(BaseException):
@@ -31,18 +26,6 @@ def losses_of(folder: Path) -> list[tuple[float, float]]:
     """The losses of all epochs: the weights that are exported may be those of an early one."""
     records = map(json.loads, (folder / "history.jsonl").read_text().splitlines())
     return [(record["train_loss"], record["dev_loss"]) for record in records]
-
-
-def acting_bar(step: int, act: Callable[[], None]) -> type[ProgressBar]:
-    """A progress bar that does something at a step."""
-
-    class ActingBar(ProgressBar):
-        def __call__(self, progress: Progress) -> None:
-            super().__call__(progress)
-            if progress.step >= step:
-                act()
-
-    return ActingBar
 
 
 def crash(*_) -> None:
@@ -118,32 +101,3 @@ def test_damaged_best_weights_are_one_line(bow_run: FinishedRun, tmp_path, comma
     assert answer.status == 2 and answer.err.count("\n") == 1
     assert answer.err.startswith("error: ") and "best.npz is damaged" in answer.err
     assert not (folder / "metrics.json").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_with_a_seed_end_with_the_same_bits(tmp_path):
-    """The default model with its word vectors, once straight on and once killed on the way."""
-    folders = [tmp_path / name for name in ("straight", "killed")]
-    configs = [
-        tiny_config(folder, model="bilstm", tokens="word+char", vectors="cbow", epochs=2)
-        for folder in folders
-    ]
-    scripts = [
-        [sys.executable, "projects/news/train.py", *as_arguments(config)] for config in configs
-    ]
-    root = Path(train.__file__).parents[2]
-    subprocess.run(scripts[0], cwd=root, check=True, capture_output=True)
-    with subprocess.Popen(
-        scripts[1], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as killed:
-        assert killed.stdout is not None
-        for line in killed.stdout:
-            if line.startswith("epoch 1: "):
-                killed.send_signal(signal.SIGTERM)
-                break
-        rest = killed.stdout.read()
-    assert killed.returncode == 128 + signal.SIGTERM, rest
-    assert "stopped by SIGTERM" in rest
-    subprocess.run(scripts[1], cwd=root, check=True, capture_output=True)
-    assert weights_of(folders[1]) == weights_of(folders[0])
-    assert losses_of(folders[1]) == losses_of(folders[0])

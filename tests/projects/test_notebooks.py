@@ -3,7 +3,9 @@
 import ast
 import os
 import subprocess
+import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,10 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
+from traitlets.config import Config
+
+from tests.projects.street import write_competition
+from tests.projects.translation import write_pairs
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = {path.parent.name: path for path in sorted(ROOT.glob("projects/*/colab.ipynb"))}
@@ -24,6 +30,7 @@ class Tiny(NamedTuple):
     """A run of seconds of a project, and what of it a notebook shows.
 
     Attributes:
+      write_data: writes a small data set into a folder; the sample where there is none.
       model: the builder.
       options: of train.py.
       score: a line of the table that train.py prints.
@@ -32,6 +39,7 @@ class Tiny(NamedTuple):
       mark: what tells an answer from TensorFlow's notes on the same screen.
     """
 
+    write_data: Callable[[Path], Path] | None
     model: str
     options: str
     score: str
@@ -42,6 +50,7 @@ class Tiny(NamedTuple):
 
 TINY = {
     "news": Tiny(
+        None,
         "bow",
         "--tokens char --vectors none --max-steps 8 --batch-size 64 --embedding-dim 8 --width 8",
         "macro F1",
@@ -49,15 +58,18 @@ TINY = {
         "classify",
     ),
     "street_view": Tiny(
+        write_competition,
         "multihead",
-        "--train-rows 64 --max-steps 8 --batch-size 16 --trunk lenet5 --width-multiplier 0.5",
+        "--max-steps 8 --batch-size 16 --trunk lenet5 --width-multiplier 0.5",
         "digit accuracy",
         ("0-shows-", "1-shows-", "2-shows-"),
         "read",
     ),
     "translation": Tiny(
+        write_pairs,
         "transformer",
-        "--max-steps 8 --width 16 --num-layers 1 --num-heads 2 --inner-width 32 --max-tokens 24",
+        "--max-steps 8 --width 16 --num-layers 1 --num-heads 2 --inner-width 32 --max-tokens 24 "
+        "--vocabulary-size 480 --character-coverage 0.98",
         "BLEU",
         ("Good morning. →", "How much is this? →", "See you tomorrow. →"),
         "translate",
@@ -90,10 +102,17 @@ def execute(
         del notebook.cells[names.index(until) + 1 :]
     changes = "\n".join(f"{name} = {value!r}" for name, value in settings.items())
     notebook.cells.insert(names.index("settings") + 1, new_code_cell(changes))
-    client = NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    )
-    client.execute()
+    # Ports would have to be free twice, when they are chosen and when the kernel listens there.
+    with tempfile.TemporaryDirectory() as sockets:
+        client = NotebookClient(
+            notebook,
+            timeout=3600,
+            startup_timeout=600,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(folder)}},
+            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
+        )
+        client.execute()
 
 
 def printed(cell: NotebookNode) -> str:
@@ -247,6 +266,7 @@ class TestRun:
         execute(
             notebook,
             NOTEBOOKS[project].parent,
+            DATASET=str(tiny.write_data(tmp_path / "data")) if tiny.write_data else "sample",
             RUN_DIR=str(run),
             MODEL=tiny.model,
             OPTIONS=tiny.options,
@@ -280,6 +300,8 @@ class TestRun:
 
     def test_a_training_that_fails_stops_the_notebook(self, project: str, tmp_path: Path) -> None:
         notebook = read(project)
+        install = cell(notebook, "install")
+        install.source = install.source.removesuffix("!tfcamp doctor")  # which takes a while
         folder, run = NOTEBOOKS[project].parent, tmp_path / "run"
         with pytest.raises(CellExecutionError) as caught:
             execute(notebook, folder, RUN_DIR=str(run), OPTIONS="--epochs 0")

@@ -19,11 +19,15 @@ import pytest
 from projects.news import bench as news_bench
 from projects.street_view import bench as street_bench
 from projects.translation import bench as translation_bench
+from projects.translation import train as translation_train
 from tests.projects.conftest import Answer
 from tests.projects.readmes import (
     ELSEWHERE,
     GIVEN,
+    NOT_OURS,
+    PRINTED,
     ROOT,
+    SHORTER,
     Command,
     Mention,
     Program,
@@ -51,44 +55,23 @@ COMMANDS = [command for readme in READMES for command in readme.commands]
 MENTIONS = [mention for readme in READMES for mention in readme.mentions]
 PROGRAMS = [program for readme in READMES for program in readme.programs]
 
-
-# What must stand in what they print.
-PRINTED = {
-    "train": r"report {6}\S+/report\.html\n.*SavedModel  \S+/saved_model\n",
-    "evaluate": r'\n\{"[^\n]+\}\n\Z',
-    "baseline": r'\n\{"[^\n]+\}\n\Z',
-    "bench": r'\n\{"[^\n]+\}\n\Z',
-    "lite": r'\n\{"[^\n]+\}\n\Z',
-    "tune": r"\n[^\n]*python projects/\w+/train\.py --config \S+/best\.json --run-dir \S+\n\Z",
-    "predict": r"\S",
-    "doctor": "TensorFlow",
-    "data list": "thucnews",
-    "data fetch": "thucnews is there already",
-    "data check": "nothing was found that would harm training",
+# Less to do for the same purpose as SHORTER: constants of modules.
+TINY = {
+    "width": 16,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 1,
+    "num_heads": 2,
+    "inner_width": 32,
 }
-# Further options, so that a command ends soon.
-SHORTER = {
-    "projects/news/train.py": "--max-steps 2 --batch-size 8 --model bow --tokens char "
-    "--vectors none --embedding-dim 8 --width 8",
-    "projects/news/bench.py": "--rounds 1 --steps 1",
-    "projects/street_view/train.py": "--max-steps 2 --batch-size 4 --train-rows 16 --trunk lenet5 "
-    "--width-multiplier 0.5 --head-width 8 --precision float32",
-    "projects/street_view/bench.py": "--rounds 1 --steps 1 --width-multiplier 0.1",
-    "projects/street_view/lite.py": "--rounds 1 --calibration-rows 8",
-    "projects/translation/train.py": "--max-steps 2 --max-tokens 16 --width 16 --num-layers 1 "
-    "--num-heads 2 --inner-width 32 --precision float32",
-    "projects/translation/bench.py": "--rounds 1 --steps 1 --size tiny",
-    "doctor": "--seconds 1",
-}
-SHORTER["projects/news/tune.py"] = SHORTER["projects/news/train.py"]
-# And less to do.
 SMALLER = {
     reversal: {"NUM_ROWS": {"train": 200, "dev": 10, "test": 10}},
     news_bench: {"BATCH": 16, "LENGTH": 8, "VOCABULARY": 500, "WIDTH": 16},
-    street_bench: {"BATCH": 8, "NUM_ROWS": 80, "READERS": ("ctc",)},
-    # One for each of what is given.
+    street_bench: {"BATCH": 8, "NUM_ROWS": 80, "READERS": ("multihead",)},
+    # Those that the commands name or mean.
     image_classifier: {"BUILDERS": {name: BUILDERS[name] for name in ("lenet5", "resnet", "vgg")}},
+    translation_train: {"SIZES": {"tiny": TINY}},
     translation_bench: {
+        "SIZES": {"tiny": TINY},
         "VOCABULARY": 100,
         "BATCH_TOKENS": 256,
         "EQUAL_ROWS": 4,
@@ -97,8 +80,6 @@ SMALLER = {
         "TARGET_LENGTH": 16,
     },
 }
-# Options of other programs: Slurm's, sacreBLEU's, saved_model_cli's.
-NOT_OURS = {"--requeue", "--tokenize 13a", "--input_exprs"}
 
 
 def blocks() -> Iterator[list[Command]]:
@@ -204,7 +185,7 @@ def test_each_test_exists() -> None:
     for given in COMMANDS:
         _, pytest_, arguments = given.text.partition("pytest ")
         for word in arguments.split() if pytest_ else ():
-            named = word in ("-n", "2", "--dist", "loadfile", "-m", "slow")
+            named = word in ("-n", "2", "--dist", "loadfile", "worksteal", "-m", "slow")
             assert named or (ROOT / word).exists(), given
 
 

@@ -1,9 +1,12 @@
 """News runs that take seconds: few steps of a small model on the embedded headlines."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from projects.news.config import NewsConfig
+from tfcamp.training.callbacks import ProgressBar
+from tfcamp.training.progress import Progress
 
 
 def tiny_config(run_dir: Path, **changes) -> NewsConfig:
@@ -33,3 +36,15 @@ def as_arguments(config: NewsConfig) -> list[str]:
             option = "--" + field.name.replace("_", "-")
             arguments += [option, str(value)]
     return arguments
+
+
+def acting_bar(step: int, act: Callable[[], None]) -> type[ProgressBar]:
+    """A progress bar that does something at a step."""
+
+    class ActingBar(ProgressBar):
+        def __call__(self, progress: Progress) -> None:
+            super().__call__(progress)
+            if progress.step >= step:
+                act()
+
+    return ActingBar

@@ -283,7 +283,7 @@ def held_up(monkeypatch) -> Iterator[threading.Event]:
     gate = threading.Event()
 
     def wait_and_write(*arguments) -> None:
-        assert gate.wait(timeout=60)
+        assert gate.wait(timeout=600)
         write_checkpoint(*arguments)
 
     with monkeypatch.context() as patch:
@@ -357,14 +357,16 @@ class TestBackground:
 
     def test_the_end_of_the_process_waits(self, tmp_path):
         program = """
-import os, sys, time
+import os, sys, threading, time
 from pathlib import Path
 import numpy as np
 from tfcamp.training.checkpoints import CheckpointFolder
 
-os.fsync = lambda file: time.sleep(0.3)
+last_line = threading.Event()
+os.fsync = lambda file: last_line.wait(600) and time.sleep(0.3)
 CheckpointFolder(Path(sys.argv[1])).save(7, {"weights": np.arange(9)}, {"step": 7}, wait=False)
 assert not list(Path(sys.argv[1]).glob("*.npz"))
+last_line.set()
 """
         subprocess.run([sys.executable, "-c", program, tmp_path], cwd=ROOT, check=True)
         checkpoint, _ = CheckpointFolder(tmp_path).restore()

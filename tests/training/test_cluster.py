@@ -148,14 +148,14 @@ def meet_all(clusters: list[Cluster], seconds: float) -> list[str | None]:
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_workers_meet_in_any_order(count):
     clusters = local_clusters(count)
-    assert meet_all(clusters[::-1], 30) == [None] * count
+    assert meet_all(clusters[::-1], 600) == [None] * count
     # The ports are free for TensorFlow, and for a restart.
-    assert meet_all(clusters, 30) == [None] * count
+    assert meet_all(clusters, 600) == [None] * count
 
 
 def test_the_worker_that_never_comes_is_named_by_all():
     clusters = local_clusters(4)
-    errors = meet_all([clusters[0], clusters[2]], 1)
+    errors = meet_all([clusters[0], clusters[2]], 3)
     for error in errors:
         assert error is not None
         assert error.startswith(f"{clusters[0].name(1)}, {clusters[0].name(3)} did not come")
@@ -179,8 +179,9 @@ def test_a_port_in_use_is_named():
 
 def test_a_worker_with_other_addresses_is_refused():
     clusters = local_clusters(2)
-    stranger = Cluster(clusters[0].tasks, (clusters[0].addresses[0], "127.0.0.1:19999"), 1)
-    first, second = meet_all([clusters[0], stranger], 1)
+    (port,) = free_ports(1)
+    stranger = Cluster(clusters[0].tasks, (clusters[0].addresses[0], f"127.0.0.1:{port}"), 1)
+    first, second = meet_all([clusters[0], stranger], 3)
     assert first is not None and "did not come" in first
     assert second is not None and "same cluster in TF_CONFIG" in second
 
@@ -192,7 +193,7 @@ def test_a_worker_whose_address_leads_nowhere_is_named():
         clusters[0].addresses[0],
         clusters[0].addresses[1].replace("127.0.0.1", "255.255.255.255"),
     )
-    errors = meet_all([Cluster(clusters[0].tasks, addresses, rank) for rank in range(2)], 20)
+    errors = meet_all([Cluster(clusters[0].tasks, addresses, rank) for rank in range(2)], 600)
     assert all(error is not None and "cannot reach it" in error for error in errors)
 
 
@@ -200,16 +201,16 @@ def test_strangers_do_not_disturb_the_meeting():
     clusters = local_clusters(2)
     host, _, port = clusters[0].addresses[0].rpartition(":")
     with ThreadPoolExecutor(1) as threads:
-        errors = threads.submit(meet_all, clusters[:1], 30)
+        errors = threads.submit(meet_all, clusters[:1], 600)
         for message in (b"GET / HTTP/1.1\r\n\r\n", b"\xff\n", b"[]\n", b'{"rank": 1}\n'):
-            for _ in range(1000):  # until the chief listens
+            for _ in range(60_000):  # until the chief listens
                 try:
                     with socket.create_connection((host, int(port))) as stranger:
                         stranger.sendall(message)
                     break
                 except ConnectionRefusedError:
                     threading.Event().wait(0.01)
-        assert meet_all(clusters[1:], 30) == [None]
+        assert meet_all(clusters[1:], 600) == [None]
         assert errors.result() == [None]
 
 
