@@ -125,7 +125,6 @@ def test_output_that_nobody_reads_on_ends_quietly(tmp_path, num_lines):
     script.write_text(
         f"""
 from dataclasses import dataclass
-from tfcamp import cli
 from tfcamp.cli import run_project
 
 @dataclass

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tfcamp.errors import UserError
-from tfcamp.launch import _copy, _Output, _start, free_ports, launch
+from tfcamp.launch import _copy, _Output, _signal_all, _start, free_ports, launch
 
 ROOT = Path(__file__).parents[1]
 TFCAMP = [sys.executable, "-c", "from tfcamp.cli import main; main()"]
@@ -131,15 +131,23 @@ def test_a_signal_is_passed_on_once_and_all_may_save(number):
     assert (launcher.returncode, set(out.splitlines()), err) == (128 + number, saved, "")
 
 
-def test_a_signal_that_comes_while_they_are_started_reaches_all(monkeypatch):
+def test_a_signal_that_comes_while_they_are_started_reaches_all_once(monkeypatch):
+    signals = []
+
     def start(command: list[str], addresses: list[str], index: int) -> subprocess.Popen:
         process = _start(command, addresses, index)
         if index == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return process
 
+    def signal_all(processes: list[subprocess.Popen], number: int) -> None:
+        signals.append((len(processes), number))
+        _signal_all(processes, number)
+
     monkeypatch.setattr("tfcamp.launch._start", start)
-    assert launch(python("time.sleep(600)"), workers=2) == 128 + signal.SIGTERM
+    monkeypatch.setattr("tfcamp.launch._signal_all", signal_all)
+    assert launch(python("time.sleep(600)"), workers=3) == 128 + signal.SIGTERM
+    assert signals == [(3, signal.SIGTERM), (3, signal.SIGKILL)]  # the last one cleans up
 
 
 def run_tfcamp(*arguments: str) -> subprocess.CompletedProcess:

@@ -22,7 +22,7 @@ import pytest
 from tests.disk import full_disk, memory_bucket
 from tfcamp import runs
 from tfcamp.data.storage import as_path
-from tfcamp.errors import UserError
+from tfcamp.errors import Diverged, UserError
 from tfcamp.runs import Run, write_json
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +82,9 @@ def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path, 
 
 @pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize("took_a_step", [False, True])
-@pytest.mark.parametrize("error", [UserError("--data-dir: nothing there"), ValueError("a bug")])
+@pytest.mark.parametrize(
+    "error", [UserError("--data-dir: nothing there"), ValueError("a bug"), Diverged("loss is nan")]
+)
 def test_a_mistake_leaves_no_folder_that_nobody_named(
     tmp_path, monkeypatch, error, took_a_step, named
 ):
@@ -91,7 +93,7 @@ def test_a_mistake_leaves_no_folder_that_nobody_named(
         if took_a_step:
             (run.checkpoints / "000001.npz").touch()
         raise error
-    assert run.folder.exists() == (named or took_a_step or isinstance(error, ValueError))
+    assert run.folder.exists() == (named or took_a_step or type(error) is not UserError)
 
 
 def test_a_stamp_names_the_folder_and_the_same_stamp_goes_on(tmp_path, monkeypatch):

@@ -60,10 +60,12 @@ def launch(
     processes: list[subprocess.Popen] = []
     readers: list[threading.Thread] = []
     received: list[int] = []
+    all_started = threading.Event()
 
     def pass_on(number: int, _) -> None:
         received.append(number)
-        _signal_all(processes, number if len(received) == 1 else signal.SIGKILL)
+        if all_started.is_set():
+            _signal_all(processes, number if len(received) == 1 else signal.SIGKILL)
 
     previous = {}
     try:
@@ -75,8 +77,9 @@ def launch(
             for stream, sink in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
                 readers.append(_in_thread(_copy, stream, sink, index, output))
             _in_thread(lambda i, p: ended.put((i, p.wait())), index, process)
-        if received:  # while they were started: some were not there yet
-            _signal_all(processes, received[0])
+        all_started.set()
+        if received:  # before that
+            _signal_all(processes, received[0] if len(received) == 1 else signal.SIGKILL)
         first, status = _next_failure(ended, workers)
         others = [process for process in processes if process.poll() is None]
         if others and not received:  # a signal that was passed on is not followed by another

@@ -36,7 +36,7 @@ from tqdm.auto import tqdm
 
 from tfcamp.data.locks import FolderLock
 from tfcamp.data.storage import FolderCopy, as_path, is_remote, remote_errors, whole_file
-from tfcamp.errors import UserError
+from tfcamp.errors import Diverged, UserError
 from tfcamp.training.pace import count_cores
 
 # What a process that was killed while it began leaves in a new run folder.
@@ -246,7 +246,8 @@ class Run:
         self.close()
         if gone:
             raise self._gone() from error
-        if isinstance(error, UserError) and self._nameless and not self._took_steps():
+        is_mistake = isinstance(error, UserError) and not isinstance(error, Diverged)
+        if is_mistake and self._nameless and not self._took_steps():
             shutil.rmtree(self.folder, ignore_errors=True)  # nobody would go on with it
 
     def _refuse_other_files(self) -> None:

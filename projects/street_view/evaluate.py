@@ -3,8 +3,8 @@
     python projects/street_view/evaluate.py --dataset street_view --data-dir DIR
     python projects/street_view/evaluate.py --saved-model A/saved_model B/saved_model … --dataset …
 
-Several models answer together. For models that read one digit, numbers are cut into theirs, by
-their boxes. Prints a table for people and, last, one line of JSON for programs.
+Several models answer together. For models that read one digit, each number is cut into its digits
+by their boxes. Prints a table for people and, last, one line of JSON for programs.
 """
 
 import heapq

@@ -431,7 +431,7 @@ class TestErrors:
         assert "a.tsv:10001: more than 10,000 different labels" in error_of(tmp_path / "a.tsv")
 
     def test_too_few_rows_to_cut(self, tmp_path: Path) -> None:
-        assert "3 rows are too few to cut 80/10/10" in error_of(
+        assert "3 different texts in 3 rows are too few to cut 80/10/10" in error_of(
             write(tmp_path, a_tsv=TRAIN) / "a.tsv"
         )
 

@@ -45,18 +45,22 @@ def test_the_trunk_computes_what_the_whole_network_does(pretrained: tuple[str, P
     trunk = build_trunk(name, TrunkConfig(height=32, width=64))
     assert take_weights(trunk, read_variables(load_pretrained(name, str(path)).weights)) == []
 
-    image = images(32, 64)
-    network = PRETRAINED[name].build(include_top=False, weights=str(path))
+    image, network = images(32, 64), whole(name, path)
     last = network.get_layer(PRETRAINED[name].last_layer).output
     expected = keras.Model(network.input, last)(prepared(name, 255 * image))
     np.testing.assert_allclose(trunk(image), expected, rtol=1e-3, atol=1e-4)
 
 
+def whole(name: str, path: Path) -> keras.Model:
+    """The network as Keras offers it; EfficientNet prepares its pixels itself."""
+    if name == "efficientnet_v2_b0":
+        return keras.applications.EfficientNetV2B0(include_top=False, weights=str(path))
+    return PRETRAINED[name].build(include_top=False, weights=str(path))
+
+
 def prepared(name: str, pixels: np.ndarray) -> np.ndarray:
-    if name == "efficientnet_v2_b0":  # whose preparation is a part of the network otherwise
-        mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-        return ((pixels / 255 - mean) / deviation).astype(np.float32)
-    module = {"mobilenet_v2": "mobilenet_v2", "resnet50_v2": "resnet_v2"}[name]
+    modules = {"mobilenet_v2": "mobilenet_v2", "resnet50_v2": "resnet_v2"}
+    module = modules.get(name, "efficientnet_v2")  # whose function changes nothing
     return getattr(keras.applications, module).preprocess_input(pixels.copy())
 
 
@@ -72,5 +76,5 @@ def test_statistics_follow_short_trainings_and_are_those_of_all_replicas(name: s
 
 def test_weights_that_cannot_be_had(tmp_path: Path) -> None:
     (tmp_path / "broken.weights.h5").write_bytes(b"<html>not found</html>")
-    with pytest.raises(OSError, match=r"in ~/\.keras/models"):
+    with pytest.raises(OSError, match="may be cut off: delete it"):
         load_pretrained("mobilenet_v2", str(tmp_path / "broken.weights.h5"))

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -346,7 +347,9 @@ def test_a_chief_and_workers_share_a_search(tmp_path):
         _, err = killed.communicate(timeout=1200)
         assert killed.returncode == -signal.SIGKILL, err
         other = start("worker-0")
+        deadline = time.monotonic() + 1200
         while not (folder / "trials/002").exists():  # now each of the two has a trial
+            assert time.monotonic() < deadline
             with contextlib.suppress(subprocess.TimeoutExpired):
                 assert other.wait(0.05) is None, "it ended before its time"
         start("worker-1")

@@ -9,11 +9,22 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tfcamp.errors import UserError
 from tfcamp.vision.digits import MAX_DIGITS
 from tfcamp.vision.images import MAX_PIXELS
+
+# What undoes each orientation that a camera may note (Exif 2.32, tag 0x0112); 1 is upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageRow(NamedTuple):
@@ -175,13 +186,13 @@ def turn_upright(data: bytes) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-                is_turned = image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
-                if not is_turned or image.width * image.height > MAX_PIXELS:
+                turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+                if turn is None or image.width * image.height > MAX_PIXELS:
                     return data
                 file = io.BytesIO()
                 # A PNG would be seven times as large and take 25 times as long; brought to the size
                 # that a model reads, this differs from it by one grey level at most.
-                ImageOps.exif_transpose(image).save(file, "JPEG", quality=95)
+                image.transpose(turn).save(file, "JPEG", quality=95)
                 return file.getvalue()
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError):
         return data

@@ -53,7 +53,7 @@ def load_text_dataset(dataset: str, *, data_dir: Path | None, seed: int) -> Text
         - a folder with train, dev (or val, valid, validation) and optionally test files (.tsv,
           .txt, .csv or .jsonl); labels are names, or ids where a class.txt or labels.txt names
           the classes in order;
-        - one such file, which is cut 80/10/10 at random, class by class.
+        - one such file, which is cut 80/10/10 at random, by class and text.
 
         A path is looked up from the working directory first, then in `data_dir`.
       data_dir: the folder that holds data sets, one sub-folder each; None for `default_data_dir()`.
@@ -163,7 +163,7 @@ def _load_lone_file(path: Path, seed: int) -> TextDataset:
         dev=dev,
         test=test,
         sha256=sha256_of([path]),
-        notes=(f"{path}: cut 80/10/10 into train, dev and test, class by class, seed {seed}",),
+        notes=(f"{path}: cut 80/10/10 into train, dev and test, by class and text, seed {seed}",),
     )
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import re
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -249,26 +248,24 @@ def cut_splits(whole: TextSplit, tenths: Sequence[int], seed: int) -> tuple[Text
         assert row.label is not None
         labels.append(row.label)
         hashes.append(seeded_fingerprint(row.text, seed))
-    held_out = _draw(np.frombuffer(labels, np.uint16), np.frombuffer(hashes, np.uint64), tenths)
-    counts = np.zeros((len(tenths), len(whole.class_counts)), np.int64)
-    for label, number in zip(labels, hashes, strict=True):
-        counts[_part_of(number, held_out), label] += 1
+    part_of = _draw(np.frombuffer(labels, np.uint16), np.frombuffer(hashes, np.uint64), tenths)
 
     def part(number: int) -> TextSplit:
         def rows() -> Iterator[TextRow]:
-            for row in whole:
-                if _part_of(seeded_fingerprint(row.text, seed), held_out) == number:
-                    yield row
+            pairs = zip(whole, part_of, strict=True)
+            return (row for row, part in pairs if part == number)
 
-        class_counts = tuple(counts[number].tolist())
-        return TextSplit(whole.path, sum(class_counts), class_counts, rows)
+        counts = np.bincount(
+            np.frombuffer(labels, np.uint16)[part_of == number], minlength=len(whole.class_counts)
+        )
+        return TextSplit(whole.path, int(counts.sum()), tuple(counts.tolist()), rows)
 
     parts = tuple(part(number) for number in range(len(tenths)))
     if not all(parts):
         shares = "/".join(str(share * 10) for share in tenths)
         raise UserError(
-            f"{whole.path}: {len(whole)} rows are too few to cut {shares}: give each class at "
-            "least 5 rows, or give a folder with train and dev files"
+            f"{whole.path}: {len(set(hashes))} different texts in {len(whole)} rows are too few to "
+            f"cut {shares}: give each class at least 5, or give a folder with train and dev files"
         )
     return parts
 
@@ -283,30 +280,20 @@ def sha256_of(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _draw(labels: np.ndarray, hashes: np.ndarray, tenths: Sequence[int]) -> list[array]:
-    """Returns the hashes, sorted, of each part but the first; `cut_splits` says how it draws."""
-    order = np.lexsort((labels, hashes))
-    hashes = hashes[order]
-    order = order[np.concatenate([[True], hashes[1:] != hashes[:-1]])]
-    texts, class_of = np.unique(hashes), labels[order]  # of several labels of a text the smallest
-    drawn: list[list[int]] = [[] for _ in tenths[1:]]
+def _draw(labels: np.ndarray, hashes: np.ndarray, tenths: Sequence[int]) -> np.ndarray:
+    """Returns the part of each row, uint8[N]; `cut_splits` says how they are drawn."""
+    texts, text_of = np.unique(hashes, return_inverse=True)
+    class_of = np.full(len(texts), np.iinfo(labels.dtype).max)
+    np.minimum.at(class_of, text_of, labels)  # of several labels of a text the smallest
+    part_of_text = np.zeros(len(texts), np.uint8)
     for label in np.unique(class_of):
-        of_class = texts[class_of == label]
+        of_class = np.flatnonzero(class_of == label)  # by hash
         begin = 0
-        for part, share in zip(drawn, tenths[1:], strict=True):
+        for part, share in enumerate(tenths[1:], start=1):
             end = begin + (len(of_class) * share + 5) // 10
-            part += of_class[begin:end].tolist()
+            part_of_text[of_class[begin:end]] = part
             begin = end
-    return [array("Q", sorted(part)) for part in drawn]
-
-
-def _part_of(number: int, held_out: Sequence[array]) -> int:
-    """Returns the part that a hash was drawn for: 0 for the first, which has no list."""
-    for part, numbers in enumerate(held_out, start=1):
-        place = bisect_left(numbers, number)
-        if place < len(numbers) and numbers[place] == number:
-            return part
-    return 0
+    return part_of_text[text_of]
 
 
 def _whole_file(

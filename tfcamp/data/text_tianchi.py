@@ -56,7 +56,7 @@ def load_tianchi_news(folder: Path, *, seed: int) -> TextDataset:
         dev=dev,
         test=test,
         sha256=sha256_of(paths),
-        notes=(f"{train_path}: cut 90/10 into train and dev, class by class, seed {seed}",),
+        notes=(f"{train_path}: cut 90/10 into train and dev, by class and text, seed {seed}",),
         pretokenized=True,
     )
 

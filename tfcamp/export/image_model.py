@@ -53,8 +53,7 @@ class NumberService(tf.Module):
     def read(self, image):
         """Reads the numbers on string[B], contents of PNG or JPEG files.
 
-        Pixels are read as they are stored: a photograph that stands upright only by its EXIF tag
-        has to be turned before (`tfcamp.data.image_splits.turn_upright`).
+        The EXIF orientation tag is ignored; `tfcamp.data.image_splits.turn_upright` applies it.
 
         Returns:
           ``number`` string[B] and ``probability`` float32[B], of the whole number.

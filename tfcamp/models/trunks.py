@@ -16,16 +16,15 @@ from tfcamp.models.image_classifier import build_image_classifier
 
 @dataclass(frozen=True)
 class PretrainedNetwork:
-    """A network of `keras.applications`, as far as its maps are an eighth of the image.
+    """A network of `keras.applications`, up to maps that are 1/8 as high and wide as the image.
 
-    Deeper maps have less than one column for each digit of a house number.
+    Deeper maps of a picture 96 pixels wide have one column for each of six digits, or less.
 
     Attributes:
       build: from ``include_top``, ``weights`` and ``input_tensor`` to the network.
       last_layer: the last one of this size.
-      mean: of red, green and blue in [0, 1], which its pixels had on ImageNet, or what it takes
-        for that.
-      deviation: their standard deviations.
+      mean: with which its inputs are normalised, of red, green and blue in [0, 1].
+      deviation: the standard deviation, likewise.
     """
 
     build: Callable[..., keras.Model]
@@ -103,12 +102,14 @@ def load_pretrained(name: str, weights: str = "imagenet") -> keras.Model:
     Raises:
       OSError: the weights could not be had.
     """
+    build = PRETRAINED[name].build
     try:
         # The sides change no weight; Keras warns where they are not those of its training.
-        return PRETRAINED[name].build(include_top=False, weights=weights, input_shape=(224, 224, 3))
+        return build(include_top=False, weights=weights, input_shape=(224, 224, 3))
     except Exception as error:  # Keras raises nothing narrower where a download fails
         raise OSError(
-            f"{error}; a file of that name in ~/.keras/models is taken instead"
+            f"{error}; Keras takes the file from ~/.keras/models where it is there; one that was "
+            "there before may be cut off: delete it"
         ) from error
 
 
