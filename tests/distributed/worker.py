@@ -5,7 +5,6 @@ python tests/distributed/worker.py BEHAVIOUR [NUMBER], see ``main``.
 
 import os
 import signal
-import tempfile
 import time
 from dataclasses import dataclass
 
@@ -78,22 +77,8 @@ def main(config: Config) -> None:
     if config.behaviour != "leave":
         wait_for_workers(strategy)
     elif behaviour != "leave":
-        linger_until_logged(b"have crashed")
+        time.sleep(2 * config.linger_seconds)  # on a busy machine the last heartbeats are late
     print("end", flush=True)
-
-
-def linger_until_logged(text: bytes, seconds: float = 300) -> None:
-    """Waits until TensorFlow logs something: as soon as a machine can, and as late as it may."""
-    with tempfile.TemporaryFile() as log:
-        stderr = os.dup(2)
-        os.dup2(log.fileno(), 2)
-        deadline = time.monotonic() + seconds
-        while text not in (logged := os.pread(log.fileno(), 2**20, 0)):
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
-        os.dup2(stderr, 2)
-        os.write(2, logged)
 
 
 if __name__ == "__main__":
