@@ -185,7 +185,7 @@ def test_each_test_exists() -> None:
     for given in COMMANDS:
         _, pytest_, arguments = given.text.partition("pytest ")
         for word in arguments.split() if pytest_ else ():
-            named = word in ("-n", "2", "--dist", "loadfile", "worksteal", "-m", "slow")
+            named = word in ("-n", "2", "--dist", "loadfile", "-m", "slow")
             assert named or (ROOT / word).exists(), given
 
 
