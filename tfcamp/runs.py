@@ -21,14 +21,12 @@ import dataclasses
 import itertools
 import json
 import math
-import platform
 import shutil
 import tempfile
 import time
 import weakref
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +34,8 @@ from tqdm.auto import tqdm
 
 from tfcamp.data.locks import FolderLock
 from tfcamp.data.storage import FolderCopy, as_path, is_remote, remote_errors, whole_file
+from tfcamp.environment import describe_environment
 from tfcamp.errors import Diverged, UserError
-from tfcamp.training.pace import count_cores
 
 # What a process that was killed while it began leaves in a new run folder.
 _BEGINNINGS = {"lock", "config.json.partial"}
@@ -80,7 +78,7 @@ class Run:
         self.chief = chief
         self.resumed = False
         self.metrics: dict[str, Any] | None = None
-        self._nameless = False
+        self._nameless = options.get("run_dir", folder) is None
         self._earlier_seconds = 0.0
         self._started = time.monotonic()
         self._lock: FolderLock | None = None
@@ -130,9 +128,7 @@ class Run:
         else:
             raise ValueError("chief=False needs config.run_dir or a stamp, got neither")
         may_differ = {"run_dir", "data_dir", "export_dir", *may_differ}
-        run = cls(folder, options, may_differ, chief=chief)
-        run._nameless = config.run_dir is None
-        return run
+        return cls(folder, options, may_differ, chief=chief)
 
     @property
     def checkpoints(self) -> Path:
@@ -368,24 +364,6 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
     with whole_file(path) as file:
         file.write(text.encode())
-
-
-def describe_environment() -> dict[str, Any]:
-    """Returns the versions, the device and the number of threads that figures depend on."""
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    devices = tf.config.list_logical_devices()
-    accelerators = [device.name for device in devices if device.device_type != "CPU"]
-    return {
-        "python": platform.python_version(),
-        "tfcamp": version("tfcamp"),
-        # tensorflow-tpu is another package of the same module.
-        **{package.__name__: package.__version__ for package in (tf, keras, np)},
-        "device": ", ".join(accelerators) or f"CPU ({platform.processor() or platform.machine()})",
-        "threads": tf.config.threading.get_intra_op_parallelism_threads() or count_cores(),
-    }
 
 
 def _make_folder(parent: Path) -> Path:

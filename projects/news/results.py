@@ -9,6 +9,7 @@ from projects.news.config import NewsConfig
 from projects.news.data import NewsData, evaluation_stream
 from projects.news.evaluate import Evaluation
 from tfcamp.data.sources import write_submission
+from tfcamp.environment import describe_environment
 from tfcamp.figures import (
     Section,
     Table,
@@ -22,7 +23,7 @@ from tfcamp.figures import (
     word_map,
     write_report,
 )
-from tfcamp.runs import Run, describe_environment
+from tfcamp.runs import Run
 
 import keras
 import numpy as np

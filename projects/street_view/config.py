@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from tfcamp.data.image_sources import DRAWN_DATASETS
 from tfcamp.errors import UserError
 
+_Reader = Literal["multihead", "ctc"]
+_Trunk = Literal["lenet5", "alexnet", "vgg", "nin", "googlenet", "resnet", "densenet", "mobilenet"]
+_Pretrained = Literal["mobilenet_v2", "resnet50_v2", "efficientnet_v2_b0"]
 # Models that read whole numbers; all others read one digit.
-READERS = ("multihead", "ctc")
+READERS = get_args(_Reader)
 # Trunks for which Keras has weights.
-PRETRAINED = ("mobilenet_v2", "resnet50_v2", "efficientnet_v2_b0")
+PRETRAINED = get_args(_Pretrained)
 
 
 @dataclass(frozen=True)
@@ -68,33 +71,9 @@ class StreetConfig:
     """Alpha of cutmix, 1 say, for models of one digit: parts of images change places."""
 
     # Model
-    model: Literal[
-        "multihead",
-        "ctc",
-        "mlp",
-        "lenet5",
-        "alexnet",
-        "vgg",
-        "nin",
-        "googlenet",
-        "resnet",
-        "densenet",
-        "mobilenet",
-    ] = "multihead"
+    model: Literal[_Reader, "mlp", _Trunk] = "multihead"
     """multihead and ctc read whole numbers; the others one digit, which is cut out of numbers."""
-    trunk: Literal[
-        "lenet5",
-        "alexnet",
-        "vgg",
-        "nin",
-        "googlenet",
-        "resnet",
-        "densenet",
-        "mobilenet",
-        "mobilenet_v2",
-        "resnet50_v2",
-        "efficientnet_v2_b0",
-    ] = "resnet"
+    trunk: Literal[_Trunk, _Pretrained] = "resnet"
     """The network below multihead and ctc.
     The last three are of keras.applications, as they are: no --width-multiplier, no --depth."""
     image_height: int | None = None

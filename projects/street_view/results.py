@@ -9,6 +9,7 @@ from projects.street_view.config import StreetConfig
 from projects.street_view.data import StreetData
 from projects.street_view.evaluate import Evaluation
 from tfcamp.data.image_sources import ImageSplit, write_number_submission
+from tfcamp.environment import describe_environment
 from tfcamp.export.image_model import ServedImageModel
 from tfcamp.figures import (
     NumberTile,
@@ -23,7 +24,7 @@ from tfcamp.figures import (
     write_report,
 )
 from tfcamp.metrics.sequence import NumberReport
-from tfcamp.runs import Run, describe_environment
+from tfcamp.runs import Run
 from tfcamp.vision.images import decode_images
 
 import numpy as np

@@ -8,6 +8,7 @@ from projects.translation.config import TranslationConfig
 from projects.translation.data import TranslationData
 from projects.translation.evaluate import Evaluation
 from projects.translation.predict import on_one_line
+from tfcamp.environment import describe_environment
 from tfcamp.export.translation_model import ServedTranslator
 from tfcamp.figures import (
     Section,
@@ -19,7 +20,7 @@ from tfcamp.figures import (
     translation_table,
     write_report,
 )
-from tfcamp.runs import Run, describe_environment
+from tfcamp.runs import Run
 
 from matplotlib.figure import Figure
 

@@ -25,7 +25,7 @@ from tfcamp.doctor.machine import (
 from tfcamp.doctor.probe import missing_font
 
 GB = 10**9
-RUNS = Path("/work/runs")
+RUNS = Path("/data/runs")
 
 
 class TestMemory:
@@ -55,7 +55,7 @@ class TestFolders:
     def test_runs_that_cannot_be_written(self):
         finding = check_run_folder(Folder(RUNS, 8 * GB, "Read-only file system"))
         assert finding.status == "problem"
-        assert finding.message == "/work/runs cannot be written: Read-only file system"
+        assert finding.message == "/data/runs cannot be written: Read-only file system"
         assert "--run-dir" in str(finding.remedy)
 
     def test_temporary_files(self):

@@ -281,7 +281,10 @@ def sha256_of(paths: Iterable[Path]) -> str:
 
 
 def _draw(labels: np.ndarray, hashes: np.ndarray, tenths: Sequence[int]) -> np.ndarray:
-    """Returns the part of each row, uint8[N]; `cut_splits` says how they are drawn."""
+    """Returns the part of each row, uint8[N], of its uint16[N] label and uint64[N] hash.
+
+    `cut_splits` says how they are drawn.
+    """
     texts, text_of = np.unique(hashes, return_inverse=True)
     class_of = np.full(len(texts), np.iinfo(labels.dtype).max)
     np.minimum.at(class_of, text_of, labels)  # of several labels of a text the smallest

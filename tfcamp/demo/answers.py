@@ -23,7 +23,6 @@ _MAX_PIXELS = 2**22
 _DATA_URLS = ("data:image/png;base64,", "data:image/jpeg;base64,")
 _LEAST = 1e-30  # probability whose logarithm is taken
 _SAME = 1e-5  # by what share probabilities of the same tokens may differ
-_NOT_FOUND = -1e29  # a place of an n-best list that stayed empty scores -1e30
 
 
 class Refusal(Exception):
@@ -229,7 +228,7 @@ def translate_sentence(model: "ServedTranslator", text: object) -> SentenceAnswe
     text = _checked_text(text, MAX_SENTENCE)
     counts, limit = model.count_tokens([text])
     maps = model.attention([text])
-    best = [pair for pair in model.n_best([text], NUM_BEST)[0] if pair[1] > _NOT_FOUND]
+    (best,) = model.n_best([text], NUM_BEST)
     return SentenceAnswer(best, maps[0] if maps else None, int(counts[0]), limit)
 
 

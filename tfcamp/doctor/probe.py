@@ -108,7 +108,7 @@ def _short_name(device: Any) -> str:
 
 
 def _environment() -> dict[str, Any]:
-    from tfcamp.runs import describe_environment
+    from tfcamp.environment import describe_environment
 
     return {"environment": describe_environment()}
 

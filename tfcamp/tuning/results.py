@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcamp.config_files import as_json
+from tfcamp.environment import describe_environment
 from tfcamp.figures import (
     Section,
     Table,
@@ -16,7 +17,7 @@ from tfcamp.figures import (
     trial_scores,
     write_report,
 )
-from tfcamp.runs import Run, describe_environment
+from tfcamp.runs import Run
 from tfcamp.tuning.trials import Trial, best_of, shown
 
 _ROWS_ON_SCREEN = 20
