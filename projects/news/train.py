@@ -7,11 +7,11 @@ python projects/news/train.py --help                             every option
 """
 
 import contextlib
-import functools
 
 from projects.news.config import MAY_DIFFER, NewsConfig
-from projects.news.data import NewsData, evaluation_stream, prepare, train_stream
+from projects.news.data import evaluation_stream, prepare, train_stream
 from projects.news.evaluate import evaluate
+from projects.news.model import build_loss, build_model
 from projects.news.results import write_results
 from tfcamp.cli import run_project
 from tfcamp.errors import UserError
@@ -21,9 +21,7 @@ from tfcamp.export.saved_model import (
     load_text_classifier,
     round_embeddings,
 )
-from tfcamp.losses import cross_entropy, focal_cross_entropy
 from tfcamp.metrics.classification import ClassificationMetrics
-from tfcamp.models.text_classifier import TextClassifierConfig, build_text_classifier
 from tfcamp.runs import Run, asks_for_more
 from tfcamp.training.callbacks import (
     EarlyStopping,
@@ -35,7 +33,7 @@ from tfcamp.training.callbacks import (
 from tfcamp.training.checkpoints import CheckpointFolder
 from tfcamp.training.optimizers import build_optimizer, build_schedule
 from tfcamp.training.precision import set_precision
-from tfcamp.training.step import Loss, StepOptions
+from tfcamp.training.step import StepOptions
 from tfcamp.training.strategy import (
     check_agreement,
     choose_strategy,
@@ -48,7 +46,6 @@ from tfcamp.training.trainer import Trainer
 from tfcamp.training.variables import weights_sha256
 
 import keras
-import numpy as np
 import tensorflow as tf
 from scipy.special import softmax
 
@@ -235,42 +232,6 @@ def train(
     }
     write_results(run, config, data, model, history.records, evaluations, facts)
     return stopping.best
-
-
-def build_model(config: NewsConfig, data: NewsData) -> keras.Model:
-    """Builds the model that the options name; it returns logits."""
-    return build_text_classifier(
-        config.model,
-        TextClassifierConfig(
-            streams=data.encoder.streams,
-            num_classes=len(data.dataset.classes),
-            embedding_dim=config.embedding_dim,
-            width=config.width,
-            num_layers=config.num_layers,
-            # None: the builder hashes n-grams by itself, which is the idea of fasttext. For the
-            # others, data.py made a stream with a vocabulary of each length.
-            ngrams=None if config.model == "fasttext" else {},
-            num_buckets=config.num_buckets,
-            combine=config.combine,
-            dropout=config.dropout,
-            token_dropout=config.token_dropout,
-            spatial_dropout=config.spatial_dropout,
-            train_embeddings=config.train_embeddings,
-        ),
-        data.embeddings,
-    )
-
-
-def build_loss(config: NewsConfig, data: NewsData) -> Loss:
-    """Builds the loss that the options name; rows of the whole batch share one divisor."""
-    class_weights = None
-    if config.class_weights == "balanced":
-        counts = np.maximum(np.bincount(data.train.labels, minlength=len(data.dataset.classes)), 1)
-        class_weights = (len(data.train) / (len(counts) * counts)).astype(np.float32)
-    options = {"label_smoothing": config.label_smoothing, "class_weights": class_weights}
-    if config.loss == "focal":
-        return functools.partial(focal_cross_entropy, gamma=config.focal_gamma, **options)
-    return functools.partial(cross_entropy, **options)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from typing import Any
 
 from projects.street_view.config import READERS, StreetConfig
 from projects.street_view.data import training_transform
+from projects.street_view.model import build_loss, build_model
 from projects.street_view.predict import DEFAULT_MODEL
-from projects.street_view.train import build_loss, build_model
 from tfcamp.bench import matrix_product, measure_in_turn, median_ratio, untuned
 from tfcamp.cli import run_project
 from tfcamp.data.image_sources import rendered_split

@@ -208,6 +208,10 @@ class StreetConfig:
         known = not self.from_imagenet or (self.reads_numbers and self.trunk in PRETRAINED)
         trunks = f"{', '.join(PRETRAINED[:-1])} or {PRETRAINED[-1]}"
         self._require("init_from", known, f"a run folder, or a --trunk {trunks} beside it")
+        if self.reads_numbers and self.trunk in PRETRAINED:
+            for name, given in (("width_multiplier", 0.5), ("depth", None)):
+                fits = getattr(self, name) == given
+                self._require(name, fits, f"{given} with --trunk {self.trunk}, which has its own")
         has_weights = not self.freeze_trunk or self.init_from is not None
         self._require(
             "freeze_trunk", has_weights, "--init-from beside it, for a trunk that can see"

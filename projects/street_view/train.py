@@ -7,26 +7,19 @@ python projects/street_view/train.py --help                          every optio
 """
 
 import contextlib
-import functools
-from typing import Any
 
 from projects.street_view.config import MAY_DIFFER, StreetConfig
 from projects.street_view.data import evaluation_stream, prepare, train_stream
 from projects.street_view.evaluate import evaluate
+from projects.street_view.model import begin_from, build_loss, build_model, decoder, score
 from projects.street_view.results import write_results
 from tfcamp.cli import run_project
-from tfcamp.decoding.ctc import decode_by_beam_search, decode_greedily
-from tfcamp.decoding.numbers import decode_numbers
-from tfcamp.decoding.single_digits import decode_single_digits
+from tfcamp.decoding.ctc import decode_by_beam_search
 from tfcamp.errors import UserError
 from tfcamp.export.folders import check_export_folder
-from tfcamp.export.image_model import Decoder, export_image_model, load_image_model
-from tfcamp.losses import cross_entropy, ctc_loss, focal_cross_entropy, number_loss
-from tfcamp.metrics.sequence import NumberMetrics
+from tfcamp.export.image_model import export_image_model, load_image_model
 from tfcamp.models.flops import count_flops
-from tfcamp.models.image_classifier import ImageClassifierConfig, build_image_classifier
-from tfcamp.models.number_reader import NumberReaderConfig, build_number_reader
-from tfcamp.models.trunks import load_pretrained, trunk_of
+from tfcamp.models.trunks import trunk_of
 from tfcamp.runs import Run, asks_for_more
 from tfcamp.training.callbacks import (
     EarlyStopping,
@@ -35,11 +28,11 @@ from tfcamp.training.callbacks import (
     TensorBoard,
     slow_input,
 )
-from tfcamp.training.checkpoints import CheckpointFolder, read_checkpoint
-from tfcamp.training.fine_tuning import build_fine_tuning_optimizer, take_weights
+from tfcamp.training.checkpoints import CheckpointFolder
+from tfcamp.training.fine_tuning import build_fine_tuning_optimizer
 from tfcamp.training.optimizers import build_optimizer, build_schedule
 from tfcamp.training.precision import set_precision
-from tfcamp.training.step import Loss, StepOptions
+from tfcamp.training.step import StepOptions
 from tfcamp.training.strategy import (
     check_agreement,
     choose_strategy,
@@ -49,10 +42,9 @@ from tfcamp.training.strategy import (
     wait_for_workers,
 )
 from tfcamp.training.trainer import Trainer
-from tfcamp.training.variables import read_variables, weights_sha256
+from tfcamp.training.variables import weights_sha256
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 
@@ -128,7 +120,8 @@ def train(
     )
     with strategy.scope():
         model = build_model(config)
-        if config.init_from is not None:
+        # A checkpoint holds more than that; the other workers take their weights from the chief.
+        if config.init_from is not None and run.chief and checkpoints.restore()[0] is None:
             run.say(begin_from(config, model))
         if config.freeze_trunk:
             trunk_of(model).trainable = False
@@ -260,102 +253,6 @@ def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy, accumula
             f"--batch-size {batch_size}: expected a multiple of {parts}, replicas times "
             "--accumulate, and not more than there are training rows"
         )
-
-
-def build_model(config: StreetConfig) -> keras.Model:
-    """Builds the model that the options name; it returns logits."""
-    height, width = config.image_size
-    sizes: dict[str, Any] = {
-        "height": height,
-        "width": width,
-        "width_multiplier": config.width_multiplier,
-        "depth": config.depth,
-        "activation": config.activation,
-        "drop_block": config.drop_block,
-        "dropout": config.dropout,
-    }
-    try:
-        if not config.reads_numbers:
-            return build_image_classifier(
-                config.model, ImageClassifierConfig(num_classes=10, **sizes)
-            )
-        return build_number_reader(
-            config.model,
-            NumberReaderConfig(
-                trunk=config.trunk,
-                head_width=config.head_width,
-                use_cudnn=not config.jit_compile,  # cuDNN's LSTM does not compile with XLA
-                **sizes,
-            ),
-        )
-    except ValueError as error:
-        # For CTC, the image may be too narrow for six digits.
-        raise UserError(f"--model {config.model}, {height}x{width} pixels: {error}") from error
-
-
-def begin_from(config: StreetConfig, model: keras.Model) -> str:
-    """Takes the weights that ``--init-from`` names.
-
-    Returns:
-      a line that says how many.
-
-    Raises:
-      UserError: there are none, or those of the trunk are not this trunk's.
-    """
-    left = take_weights(model, known_weights(config))
-    # A head for another task is no loss; without its trunk nothing is gained.
-    needed = model if config.model == "mlp" else trunk_of(model)
-    if missing := sorted({weight.path for weight in needed.weights}.intersection(left)):
-        raise UserError(
-            f"--init-from {config.init_from}: has no {missing[0]} of this shape: give the --trunk, "
-            "--width-multiplier, --depth and sizes of that run"
-        )
-    taken = len(model.weights) - len(left)
-    return f"{taken} of {len(model.weights)} weights come from {config.init_from}"
-
-
-def known_weights(config: StreetConfig) -> dict[str, np.ndarray]:
-    """Reads the best weights of the run that ``--init-from`` names, or those of ImageNet.
-
-    Raises:
-      UserError: they cannot be had.
-    """
-    assert config.init_from is not None
-    try:
-        if config.from_imagenet:
-            return read_variables(load_pretrained(config.trunk).weights)
-        path = config.init_from / "checkpoints" / "best.npz"
-        if not path.exists():
-            raise UserError(
-                f"--init-from {config.init_from}: has no {path.name}; expected a run folder"
-            )
-        return read_checkpoint(path).arrays
-    except (OSError, ValueError) as error:
-        raise UserError(f"--init-from {config.init_from}: {error}") from error
-
-
-def build_loss(config: StreetConfig) -> Loss:
-    """Builds the loss that the options name; rows of the whole batch share one divisor."""
-    if config.model == "ctc":
-        return ctc_loss
-    loss = number_loss if config.model == "multihead" else focal_cross_entropy
-    return functools.partial(loss, label_smoothing=config.label_smoothing, gamma=config.focal_gamma)
-
-
-def decoder(config: StreetConfig) -> Decoder:
-    """Returns what makes digits of the model's logits."""
-    decoders: dict[str, Decoder] = {"multihead": decode_numbers, "ctc": decode_greedily}
-    return decoders.get(config.model, decode_single_digits)
-
-
-def score(config: StreetConfig, labels: np.ndarray, logits: Any) -> dict[str, float]:
-    """Returns the scores of what the model says of a split, and its loss without smoothing."""
-    losses: dict[str, Any] = {"multihead": number_loss, "ctc": ctc_loss}
-    loss = losses.get(config.model, cross_entropy)(labels, logits, weights=None)
-    metrics = NumberMetrics()
-    digits, _ = decoder(config)(logits)
-    metrics.update(labels.reshape(len(labels), -1), digits.numpy())
-    return {"loss": float(loss.mean()), **metrics.result().scalars()}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from projects.translation.config import TranslationConfig
-from projects.translation.train import build_model
+from projects.translation.model import build_model
 from tfcamp.bench import matrix_product, measure_in_turn, median_ratio, untuned
 from tfcamp.cli import run_project
 from tfcamp.data.packed_pairs import PackedPairs

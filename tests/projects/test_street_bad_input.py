@@ -54,6 +54,8 @@ class TestOptions:
         assert "--init-from" in refused("--freeze-trunk")
         line = refused("--model", "mlp", "--trunk-learning-rate", 0.1)
         assert "mlp, which has no trunk" in line
+        line = refused("--trunk", "mobilenet_v2", "--width-multiplier", 1)
+        assert line.endswith("1.0: expected 0.5 with --trunk mobilenet_v2, which has its own")
         for options in ((), ("--model", "vgg", "--trunk", "mobilenet_v2")):
             line = refused("--init-from", "imagenet", *options)
             assert "mobilenet_v2, resnet50_v2 or efficientnet_v2_b0 beside it" in line

@@ -1,8 +1,10 @@
 """What a run of the street-view project leaves behind, and that it goes on bit for bit."""
 
+import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -11,17 +13,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from projects.street_view import model as street_model
 from projects.street_view import train
 from projects.street_view.config import StreetConfig
 from projects.street_view.data import training_transform
+from projects.street_view.model import begin_from, build_model
 from tests.projects.conftest import FinishedRun
 from tests.projects.street import NUM_ROWS, as_arguments, few_drawings, tiny_config
 from tfcamp.data.packed_images import PackedImages
 from tfcamp.models.trunks import PRETRAINED, trunk_of
 from tfcamp.training.callbacks import ProgressBar
-from tfcamp.training.checkpoints import read_checkpoint
+from tfcamp.training.checkpoints import CheckpointFolder, read_checkpoint
 from tfcamp.training.progress import Progress
 
+FROM_IMAGENET = {
+    "trunk": "mobilenet_v2",
+    "width_multiplier": 0.5,
+    "init_from": Path("imagenet"),
+}
 SCORES = {"accuracy", "digit_accuracy", "edit_distance", "length_accuracy"}
 
 
@@ -152,7 +161,7 @@ def test_augmentation_is_on_and_is_seeded(street_run) -> None:
         {"trunk": "resnet", "accumulate": 2, "average_decay": 0.9, "width_multiplier": 0.25},
         {"use_boxes": True, "add_drawings": 16, "cutout": 0.3, "label_smoothing": 0.1},
         {"precision": "bfloat16", "jit_compile": True},
-        {"trunk": "mobilenet_v2", "max_steps": 3},
+        {"trunk": "mobilenet_v2", "width_multiplier": 0.5, "max_steps": 3},
     ],
     ids=lambda options: next(iter(options)) + str(next(iter(options.values()))),
 )
@@ -177,13 +186,24 @@ class TestInitFrom:
     def test_all_weights_are_taken(self, street_run) -> None:
         config = tiny_config(street_run.folder, init_from=street_run.folder)
         keras.utils.set_random_seed(7)
-        model = train.build_model(config)
-        line = train.begin_from(config, model)
+        model = build_model(config)
+        line = begin_from(config, model)
         count = len(model.weights)
         assert line == f"{count} of {count} weights come from {street_run.folder}"
         best = read_checkpoint(street_run.folder / "checkpoints/best.npz").arrays
         for weight, expected in zip(model.weights, best.values(), strict=True):
             np.testing.assert_array_equal(weight.numpy(), expected)
+
+    def test_a_run_that_goes_on_does_not_ask_again(self, street_run, tmp_path, monkeypatch) -> None:
+        shutil.copytree(street_run.folder / "checkpoints", tmp_path / "origin/checkpoints")
+        monkeypatch.setattr(train, "export_image_model", crash)
+        config = tiny_config(tmp_path / "run", init_from=tmp_path / "origin", max_steps=2)
+        with pytest.raises(Crash):
+            train.main(config)
+        shutil.rmtree(tmp_path / "origin")
+        with pytest.raises(Crash):
+            train.main(dataclasses.replace(config, max_steps=4))
+        assert CheckpointFolder(tmp_path / "run/checkpoints").steps()[-1] == 4
 
     def test_another_trunk_is_one_line(self, street_run, tmp_path, command) -> None:
         config = tiny_config(tmp_path / "run", init_from=street_run.folder, trunk="vgg")
@@ -193,11 +213,11 @@ class TestInitFrom:
 
     def test_imagenet_gives_the_trunk_its_weights(self, tmp_path, monkeypatch) -> None:
         network = PRETRAINED["mobilenet_v2"].build(include_top=False, weights=None)
-        monkeypatch.setattr(train, "load_pretrained", lambda name: network)
-        config = tiny_config(tmp_path, trunk="mobilenet_v2", init_from=Path("imagenet"))
-        model = train.build_model(config)
+        monkeypatch.setattr(street_model, "load_pretrained", lambda name: network)
+        config = tiny_config(tmp_path, **FROM_IMAGENET)
+        model = build_model(config)
         trunk = trunk_of(model)
-        line = train.begin_from(config, model)
+        line = begin_from(config, model)
         assert line == f"{len(trunk.weights)} of {len(model.weights)} weights come from imagenet"
         known = {weight.path: weight for weight in network.weights}
         for weight in trunk.weights:
@@ -207,10 +227,10 @@ class TestInitFrom:
         def fail(name: str) -> None:
             raise OSError("URL fetch failure")
 
-        monkeypatch.setattr(train, "load_pretrained", fail)
-        config = tiny_config(tmp_path, trunk="mobilenet_v2", init_from=Path("imagenet"))
+        monkeypatch.setattr(street_model, "load_pretrained", fail)
+        config = tiny_config(tmp_path, **FROM_IMAGENET)
         with pytest.raises(train.UserError, match="--init-from imagenet: URL fetch failure"):
-            train.begin_from(config, train.build_model(config))
+            begin_from(config, build_model(config))
 
 
 def test_a_batch_that_replicas_cannot_share_is_refused(two_replicas) -> None:

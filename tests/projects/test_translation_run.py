@@ -19,6 +19,7 @@ from scipy.special import log_softmax
 
 from projects.translation import train
 from projects.translation.config import TranslationConfig
+from projects.translation.model import build_measure, build_model, score
 from tests.projects.translation import NUM_ROWS, as_arguments, tiny_config
 from tfcamp.data import reversal
 from tfcamp.data.packed_pairs import PackedPairs
@@ -185,7 +186,7 @@ class TestMeasure:
     def model(cls) -> keras.Model:
         keras.utils.set_random_seed(0)
         config = tiny_config(Path("unused"), "unused")
-        return train.build_model(config, 40, 40, dropout=0.5, num_layers=1)
+        return build_model(config, 40, 40, dropout=0.5, num_layers=1)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -200,7 +201,7 @@ class TestMeasure:
 
     def test_tokens_count_and_padding_does_not(self, model, batch) -> None:
         inputs, labels, weights = (tf.nest.map_structure(np.asarray, part) for part in batch)
-        measured = train.build_measure(model, 6)(batch)
+        measured = build_measure(model, 6)(batch)
         log_probabilities = log_softmax(model(inputs, training=False), axis=-1)
         of_labels = np.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
         np.testing.assert_allclose(measured["loss"], -(of_labels * weights).sum(1), rtol=1e-4)
@@ -210,7 +211,7 @@ class TestMeasure:
 
     def test_it_writes_by_itself(self, model, batch) -> None:
         """Its own tokens, whatever the reference says, one after another."""
-        ids = train.build_measure(model, 6)(batch)["ids"].numpy()
+        ids = build_measure(model, 6)(batch)["ids"].numpy()
         assert ids.shape == (3, 6)
         source = batch[0]["source"].numpy()
         written = np.full([3, 1], BEGIN_ID)
@@ -239,7 +240,7 @@ class TestMeasure:
         data: Any = SimpleNamespace(
             target_subwords=Subwords(), dataset=SimpleNamespace(target_language="zh")
         )
-        scores = train.score(["一只狗在跑", "两个女人在笑"], data, measured)
+        scores = score(["一只狗在跑", "两个女人在笑"], data, measured)
         expected = {"loss": 2.0, "perplexity": np.exp(2.0), "token_accuracy": 0.5, "bleu": 100.0}
         assert scores == pytest.approx(expected)
 

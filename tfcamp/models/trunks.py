@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from tfcamp.models.image_blocks import ImageClassifierConfig, TrunkConfig, drop_block
+from tfcamp.models.image_blocks import ImageClassifierConfig, TrunkConfig, batch_norm, drop_block
 from tfcamp.models.image_classifier import build_image_classifier
 
 
@@ -118,8 +118,9 @@ def _build_pretrained_trunk(network: PretrainedNetwork, config: TrunkConfig) -> 
     variance = [deviation**2 for deviation in network.deviation]
     scaled = keras.layers.Normalization(mean=network.mean, variance=variance, name="scaled")(image)
     whole = network.build(include_top=False, weights=None, input_tensor=scaled)
+    ours = batch_norm("ours")
     for layer in whole.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):  # as in image_blocks.batch_norm
-            layer.momentum, layer.synchronized = 0.9, True
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum, layer.synchronized = ours.momentum, ours.synchronized
     maps = whole.get_layer(network.last_layer).output
     return keras.Model(image, drop_block(config, "features")(maps), name="trunk")
