@@ -15,7 +15,17 @@ GROUPS = (
     {"data", "text", "vision"},
     {"models", "losses", "metrics"},
     {"training", "decoding"},
-    {"export", "figures", "runs", "environment", "bench", "launch", "tuning", "config_files"},
+    {
+        "export",
+        "figures",
+        "runs",
+        "run_options",
+        "environment",
+        "bench",
+        "launch",
+        "tuning",
+        "config_files",
+    },
     {"cli", "data_cli", "demo", "doctor", "projects"},
 )
 LEVEL = {room: level for level, group in enumerate(GROUPS) for room in group}

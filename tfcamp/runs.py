@@ -20,7 +20,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import math
 import shutil
 import tempfile
 import time
@@ -36,6 +35,7 @@ from tfcamp.data.locks import FolderLock
 from tfcamp.data.storage import FolderCopy, as_path, is_remote, remote_errors, whole_file
 from tfcamp.environment import describe_environment
 from tfcamp.errors import Diverged, UserError
+from tfcamp.run_options import different_option, no_run, read_run_config
 
 # What a process that was killed while it began leaves in a new run folder.
 _BEGINNINGS = {"lock", "config.json.partial"}
@@ -251,9 +251,9 @@ class Run:
         # Listed once: the chief may be writing the first files this moment.
         names = {path.name for path in self.home.iterdir()} if self.home.exists() else set()
         if "config.json" in names:
-            self._read_config()
+            read_run_config(self.home)
         elif names - _BEGINNINGS:
-            raise self._no_run()
+            raise no_run(self.home)
 
     def _take(self) -> None:
         """Makes the folder and keeps other processes out of it."""
@@ -269,7 +269,7 @@ class Run:
 
     def _begin_or_resume(self, options: Mapping[str, Any], may_differ: Collection[str]) -> None:
         self.resumed = (self.home / "config.json").exists()
-        before = self._read_config() if self.resumed else None
+        before = read_run_config(self.home) if self.resumed else None
         if before:
             self._compare(before["options"], options, may_differ)
         with contextlib.suppress(FileNotFoundError):
@@ -297,30 +297,14 @@ class Run:
             "without it; the same command begins anew"
         )
 
-    def _no_run(self) -> UserError:
-        return UserError(f"--run-dir {self.home} holds no run but other files: name another folder")
-
-    def _read_config(self) -> dict[str, Any]:
-        """Reads config.json, a name that other programs give to their files too."""
-        try:
-            config = json.loads((self.home / "config.json").read_text("utf-8"))
-        except ValueError:
-            raise self._no_run() from None
-        if not isinstance(config, dict) or not {"options", "environment"} <= set(config):
-            raise self._no_run()
-        return config
-
     def _compare(self, before: Mapping, now: Mapping, may_differ: Collection[str]) -> None:
-        different = sorted(
-            name for name in {*before, *now} - set(may_differ) if before.get(name) != now.get(name)
-        )
-        if not different:
+        name = different_option(before, now, may_differ)
+        if name is None:
             return
         if not self._took_steps():
             # It never took a step: a misspelt option must not cost the folder its name.
             shutil.rmtree(self.folder / "data", ignore_errors=True)
             return
-        name = different[0]
         option = "--" + name.replace("_", "-")
         raise UserError(
             f"--run-dir {self.home} holds a run with {option} {before.get(name)}, not "
@@ -337,26 +321,6 @@ class Run:
                 f"this run began with {before['threads']} threads, now there are "
                 f"{now['threads']}: its results will differ in the last bits"
             )
-
-
-def asks_for_more(options: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
-    """Tells whether options ask for more training than a finished run was asked for.
-
-    Args:
-      options: ``epochs``, ``max_steps`` and ``patience``, each a number or None: for the default,
-        of max_steps for no limit.
-      asked: the same of the finished run.
-
-    >>> asked = {"epochs": 4, "max_steps": 100, "patience": 5}
-    >>> [asks_for_more({**asked, **more}, asked) for more in ({"max_steps": None}, {"epochs": 3})]
-    [True, False]
-    """
-    unlimited = math.inf
-    return (
-        (options["epochs"] or 0) > (asked["epochs"] or 0)
-        or (options["max_steps"] or unlimited) > (asked["max_steps"] or unlimited)
-        or options["patience"] > (asked["patience"] or 0)
-    )
 
 
 def write_json(path: Path, value: Any) -> None:

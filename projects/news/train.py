@@ -22,7 +22,8 @@ from tfcamp.export.saved_model import (
     round_embeddings,
 )
 from tfcamp.metrics.classification import ClassificationMetrics
-from tfcamp.runs import Run, asks_for_more
+from tfcamp.run_options import asks_for_more
+from tfcamp.runs import Run
 from tfcamp.training.callbacks import (
     EarlyStopping,
     History,

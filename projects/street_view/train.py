@@ -20,7 +20,8 @@ from tfcamp.export.folders import check_export_folder
 from tfcamp.export.image_model import export_image_model, load_image_model
 from tfcamp.models.flops import count_flops
 from tfcamp.models.trunks import trunk_of
-from tfcamp.runs import Run, asks_for_more
+from tfcamp.run_options import asks_for_more
+from tfcamp.runs import Run
 from tfcamp.training.callbacks import (
     EarlyStopping,
     History,

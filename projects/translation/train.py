@@ -19,7 +19,8 @@ from tfcamp.export.folders import check_export_folder
 from tfcamp.export.half_precision import round_weights
 from tfcamp.export.translation_model import export_translation_model, load_translation_model
 from tfcamp.losses import cross_entropy
-from tfcamp.runs import Run, asks_for_more
+from tfcamp.run_options import asks_for_more
+from tfcamp.runs import Run
 from tfcamp.training.callbacks import (
     EarlyStopping,
     History,

@@ -23,12 +23,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfcamp.text.trie import TrieInitializer, build_trie, edge_of, narrow
+
 # Integer look-ups gain nothing from a GPU, and tf.data runs on the CPU anyway.
 CPU = "/device:CPU:0"
 
-# node * 2**21 + code point names an edge of the trie: code points end at 0x10FFFF, and -1, which
-# stands for no character, names no edge.
-_EDGES_PER_NODE = 2**21
+# Where a walk must end: no edge of a trie has this character.
 _NO_CHARACTER = -1
 
 
@@ -77,12 +77,12 @@ class ViterbiSegmenter(tf.Module):
         # Few scores are distinct (word counts repeat), so a node stores the number of its score;
         # 0 is a node that is only the beginning of a piece.
         distinct, score_ids = np.unique(values, return_inverse=True)
-        trie = _build_trie(pieces, score_ids + 1)
+        trie = build_trie(pieces, score_ids + 1)
         self._unknown_beside_longer = unknown_beside_longer
         self._left_to_right = left_to_right
         with tf.device(CPU):
-            self._child = tf.lookup.StaticHashTable(_TrieInitializer(trie), default_value=0)
-            self._score_id = tf.constant(_narrow(trie.value))
+            self._child = tf.lookup.StaticHashTable(TrieInitializer(trie), default_value=0)
+            self._score_id = tf.constant(narrow(trie.value))
             self._scores = tf.constant(
                 np.concatenate([[unknown_score], distinct]),
                 tf.float32 if left_to_right else tf.float64,
@@ -134,7 +134,7 @@ class ViterbiSegmenter(tf.Module):
         )
 
         def step(length, node, start, character, nodes, starts):
-            edge = tf.cast(node, tf.int64) * _EDGES_PER_NODE + tf.cast(character, tf.int64)
+            edge = edge_of(tf.cast(node, tf.int64), tf.cast(character, tf.int64))
             child = self._child.lookup(edge)
             alive = tf.where(child > 0)[:, 0]
             node, start = tf.gather(child, alive), tf.gather(start, alive)
@@ -294,64 +294,3 @@ def encode(characters: tf.Tensor, row_splits: tf.Tensor, starts: tf.Tensor) -> t
     )
     count = tf.concat([[0], tf.cumsum(tf.cast(starts, tf.int64))], 0)
     return tf.RaggedTensor.from_row_splits(tokens, tf.gather(count, row_splits), validate=False)
-
-
-class _Trie(NamedTuple):
-    """A trie whose root is node 0; edge i leads to node i + 1, and edges stand level by level.
-
-    parent, character: int[edges], sorted; level_ends: int[depth + 1], each level's last node;
-    value: int[edges + 1], of each node, 0 where no piece ends.
-    """
-
-    parent: np.ndarray
-    character: np.ndarray
-    level_ends: np.ndarray
-    value: np.ndarray
-
-
-def _build_trie(pieces: Sequence[str], values: np.ndarray) -> _Trie:
-    lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-    if not len(pieces) or not lengths.all():
-        raise ValueError("pieces must be at least one, and none empty")
-    characters = np.frombuffer("".join(pieces).encode("utf-32-le"), np.uint32).astype(np.int64)
-    begin = np.cumsum(lengths) - lengths
-    node = np.zeros(len(pieces), np.int64)
-    edges, level_ends = [], [0]
-    longer = np.arange(len(pieces))
-    for depth in range(lengths.max()):
-        longer = longer[lengths[longer] > depth]
-        edge = node[longer] * _EDGES_PER_NODE + characters[begin[longer] + depth]
-        distinct, index = np.unique(edge, return_inverse=True)
-        node[longer] = level_ends[-1] + 1 + index
-        level_ends.append(level_ends[-1] + len(distinct))
-        edges.append(distinct)
-    value = np.zeros(level_ends[-1] + 1, np.int64)
-    value[node] = values
-    if np.count_nonzero(value) < len(pieces):
-        raise ValueError("pieces must be distinct")
-    parent, character = np.divmod(np.concatenate(edges), _EDGES_PER_NODE)
-    return _Trie(parent, character, np.asarray(level_ends), value)
-
-
-class _TrieInitializer(tf.lookup.KeyValueTensorInitializer):
-    """Fills a hash table from edge to child; keeps half the bytes of its keys and values.
-
-    What a SavedModel carries is what the table is made from, so keys and values, which follow from
-    the trie's two columns, are worked out when the table is filled.
-    """
-
-    def __init__(self, trie: _Trie) -> None:
-        self._parent = tf.constant(_narrow(trie.parent))
-        self._character = tf.constant(_narrow(trie.character))
-        super().__init__(tf.constant([], tf.int64), tf.constant([], tf.int32))
-
-    def initialize(self, table):
-        parent, character = tf.cast(self._parent, tf.int64), tf.cast(self._character, tf.int64)
-        keys = parent * _EDGES_PER_NODE + character
-        return tf.raw_ops.LookupTableImportV2(
-            table_handle=table.resource_handle, keys=keys, values=tf.range(1, tf.size(keys) + 1)
-        )
-
-
-def _narrow(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.uint16 if array.max() < 2**16 else np.int32)

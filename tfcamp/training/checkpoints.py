@@ -9,12 +9,11 @@ import copy
 import io
 import json
 import re
-import time
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,6 +28,18 @@ class Checkpoint(NamedTuple):
 
     arrays: dict[str, np.ndarray]
     state: dict[str, Any]
+
+
+class Stateful(Protocol):
+    """An object whose state belongs into a checkpoint."""
+
+    def get_state(self) -> dict:
+        """Returns the state as what JSON can say."""
+        ...
+
+    def set_state(self, state: dict) -> None:
+        """Takes the state back."""
+        ...
 
 
 def write_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], state: Mapping) -> None:
@@ -83,11 +94,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 class CheckpointFolder:
-    """The last few checkpoints of a run, ``step-00001234.npz``, and ``best.npz``.
-
-    Attributes:
-      stall_seconds: how long the last save held its caller up.
-    """
+    """The last few checkpoints of a run, ``step-00001234.npz``, and ``best.npz``."""
 
     def __init__(self, folder: Path, *, keep: int = 2, writes: bool = True) -> None:
         """Opens the folder.
@@ -101,7 +108,6 @@ class CheckpointFolder:
         self.folder = folder
         self.keep = keep
         self.writes = writes
-        self.stall_seconds = 0.0
         # Its thread is waited for when the process ends, so that nothing is lost.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._pending: Future | None = None
@@ -232,14 +238,12 @@ class CheckpointFolder:
     ) -> None:
         if not self.writes:
             return
-        started = time.monotonic()
         self.wait()
         if wait:
             write(arrays, state)
         else:
             # The loop goes on, and its state with it.
             self._pending = self._thread.submit(write, dict(arrays), copy.deepcopy(state))
-        self.stall_seconds = time.monotonic() - started
 
     def _write(self, path: Path, arrays: Mapping, state: Mapping) -> None:
         with remote_errors(self.folder):

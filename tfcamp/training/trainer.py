@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -12,34 +12,15 @@ import tensorflow as tf
 from tfcamp.data.pipeline import BatchStream
 from tfcamp.errors import Diverged, Interrupted, UserError
 from tfcamp.training.averaging import WeightAverages
-from tfcamp.training.checkpoints import CheckpointFolder
+from tfcamp.training.checkpoints import CheckpointFolder, Stateful
 from tfcamp.training.inner_loop import Call, InnerLoop
 from tfcamp.training.loss_scale import DynamicLossScale
 from tfcamp.training.pace import CallPace, CheckpointPace
-from tfcamp.training.progress import Progress
+from tfcamp.training.progress import EpochTotals, Progress
 from tfcamp.training.signals import DeferredSignals
 from tfcamp.training.step import Loss, StepOptions, build_train_step
 from tfcamp.training.variables import assign_variables, read_variables, spread_seeds
 from tfcamp.training.workers import check_same_step, take_from_chief
-
-
-class Stateful(Protocol):
-    """An object whose state belongs into a checkpoint."""
-
-    def get_state(self) -> dict:
-        """Returns the state as what JSON can say."""
-        ...
-
-    def set_state(self, state: dict) -> None:
-        """Takes the state back."""
-        ...
-
-
-class _Totals(NamedTuple):
-    """The loss of the epoch so far, added up in float64 on the host."""
-
-    loss: float = 0.0
-    weight: float = 0.0
 
 
 class Trainer:
@@ -102,7 +83,7 @@ class Trainer:
         self._several_workers = isinstance(
             self._strategy, tf.distribute.MultiWorkerMirroredStrategy
         )
-        self._epoch_totals = _Totals()
+        self._epoch_totals = EpochTotals()
         self.loss_scale: DynamicLossScale | None = None
         self._averages: WeightAverages | None = None
         with self._strategy.scope():
@@ -159,13 +140,12 @@ class Trainer:
                         observe(progress)
                     # At the end of an epoch the owner evaluates first: a run that goes on from
                     # here would not do it.
-                    if self.step < end and self._must_stop(told, signals):
-                        self._stop(signals)
-                self._epoch_totals = _Totals()
+                    if self.step < end:
+                        self._stop_if_asked(told, signals)
+                self._epoch_totals = EpochTotals()
                 if progress is not None:
                     yield progress
-                if self._must_stop(told, signals):
-                    self._stop(signals)
+                self._stop_if_asked(told, signals)
 
     @property
     def num_traces(self) -> int:
@@ -221,7 +201,7 @@ class Trainer:
                 step=self.step,
                 total_steps=total,
                 epoch=(self.step - 1) // per_epoch + 1,
-                loss=self._epoch_totals.loss / max(self._epoch_totals.weight, 1e-9),
+                loss=self._epoch_totals.mean,
                 learning_rate=float(call.learning_rate),
                 seconds=now - started,
                 examples_per_second=(self.step - first_step) * rows_per_step / (now - started),
@@ -238,13 +218,11 @@ class Trainer:
             return 1
         return self.steps_per_call
 
-    def _must_stop(self, told: bool, signals: DeferredSignals) -> bool:
-        """Whether to stop now. Several workers stop together, after the call that told them."""
-        return told or (signals.received is not None and not self._several_workers)
-
-    def _stop(self, signals: DeferredSignals) -> NoReturn:
-        self.save()
-        raise Interrupted(signals.take(), self.step)
+    def _stop_if_asked(self, told: bool, signals: DeferredSignals) -> None:
+        """Saves and raises `Interrupted`; several workers together, after the call that told."""
+        if told or (signals.received is not None and not self._several_workers):
+            self.save()
+            raise Interrupted(signals.take(), self.step)
 
     def predict(self, stream: BatchStream, predict: Callable[[tuple], Any] | None = None) -> Any:
         """Returns what is predicted of all rows, in their order, on every worker.
@@ -311,7 +289,7 @@ class Trainer:
             assign_variables(self._all_variables(), checkpoint.arrays)
             spread_seeds(self.model, self._strategy)
             self.step = checkpoint.state["step"]
-            self._epoch_totals = _Totals(*checkpoint.state["epoch_totals"])
+            self._epoch_totals = EpochTotals(*checkpoint.state["epoch_totals"])
             for name, part in self._stateful.items():
                 part.set_state(checkpoint.state["stateful"][name])
         return damaged
@@ -358,12 +336,7 @@ class Trainer:
                 f"the loss is {float(call.loss.total)} at step {self.step} (epoch {epoch + 1}, "
                 f"batch {batch + 1})"
             )
-        self._epoch_totals = _Totals(
-            *(
-                before + float(more)
-                for before, more in zip(self._epoch_totals, call.loss, strict=True)
-            )
-        )
+        self._epoch_totals = self._epoch_totals.plus(call.loss)
         return call
 
     def _refuse(self, finding: str) -> NoReturn:
@@ -379,6 +352,5 @@ class Trainer:
     def _all_variables(self) -> list[keras.Variable]:
         # model.variables, unlike model.weights, has the seeds of every dropout.
         variables = [*self.model.variables, *self.optimizer.variables]
-        for part in (self.loss_scale, self._averages):
-            variables += [] if part is None else part.variables
-        return variables
+        parts = [part for part in (self.loss_scale, self._averages) if part is not None]
+        return variables + [variable for part in parts for variable in part.variables]
