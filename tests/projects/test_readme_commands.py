@@ -19,7 +19,7 @@ import pytest
 from projects.news import bench as news_bench
 from projects.street_view import bench as street_bench
 from projects.translation import bench as translation_bench
-from projects.translation import train as translation_train
+from projects.translation import model as translation_model
 from tests.projects.conftest import Answer
 from tests.projects.readmes import (
     ELSEWHERE,
@@ -69,7 +69,7 @@ SMALLER = {
     street_bench: {"BATCH": 8, "NUM_ROWS": 80, "READERS": ("multihead",)},
     # Those that the commands name or mean.
     image_classifier: {"BUILDERS": {name: BUILDERS[name] for name in ("lenet5", "resnet", "vgg")}},
-    translation_train: {"SIZES": {"tiny": TINY}},
+    translation_model: {"SIZES": {"tiny": TINY}},
     translation_bench: {
         "SIZES": {"tiny": TINY},
         "VOCABULARY": 100,
