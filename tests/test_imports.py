@@ -20,6 +20,7 @@ GROUPS = (
         "figures",
         "runs",
         "run_options",
+        "training_run",
         "environment",
         "bench",
         "launch",

@@ -35,7 +35,7 @@ from tfcamp.data.locks import FolderLock
 from tfcamp.data.storage import FolderCopy, as_path, is_remote, remote_errors, whole_file
 from tfcamp.environment import describe_environment
 from tfcamp.errors import Diverged, UserError
-from tfcamp.run_options import different_option, no_run, read_run_config
+from tfcamp.run_options import asks_for_more, different_option, no_run, read_run_config
 
 # What a process that was killed while it began leaves in a new run folder.
 _BEGINNINGS = {"lock", "config.json.partial"}
@@ -174,6 +174,14 @@ class Run:
                 )
             shutil.rmtree(self.folder / "data", ignore_errors=True)
         path.write_text(sha256, "utf-8")
+
+    def is_finished(self, config: Any) -> bool:
+        """Tells whether the run has all the training that a config asks for.
+
+        Args:
+          config: with the fields ``epochs``, ``max_steps`` and ``patience``.
+        """
+        return self.metrics is not None and not asks_for_more(vars(config), self.metrics["asked"])
 
     def reopen(self) -> None:
         """Makes a finished run unfinished, because more of it is asked for."""

@@ -16,11 +16,9 @@ from projects.street_view.results import write_results
 from tfcamp.cli import run_project
 from tfcamp.decoding.ctc import decode_by_beam_search
 from tfcamp.errors import UserError
-from tfcamp.export.folders import check_export_folder
 from tfcamp.export.image_model import export_image_model, load_image_model
 from tfcamp.models.flops import count_flops
 from tfcamp.models.trunks import trunk_of
-from tfcamp.run_options import asks_for_more
 from tfcamp.runs import Run
 from tfcamp.training.callbacks import (
     EarlyStopping,
@@ -34,16 +32,10 @@ from tfcamp.training.fine_tuning import build_fine_tuning_optimizer
 from tfcamp.training.optimizers import build_optimizer, build_schedule
 from tfcamp.training.precision import set_precision
 from tfcamp.training.step import StepOptions
-from tfcamp.training.strategy import (
-    check_agreement,
-    choose_strategy,
-    is_chief,
-    lost_workers_named,
-    shared_time,
-    wait_for_workers,
-)
+from tfcamp.training.strategy import check_agreement, choose_strategy
 from tfcamp.training.trainer import Trainer
 from tfcamp.training.variables import weights_sha256
+from tfcamp.training_run import open_training_run
 
 import keras
 import tensorflow as tf
@@ -54,30 +46,16 @@ def main(config: StreetConfig) -> None:
     # 1. The devices, before anything uses one; and the run folder: a new one, or one that an
     # earlier process left unfinished. Of several workers, only the chief writes into it.
     strategy = choose_strategy(config.strategy, virtual_devices=config.virtual_devices)
-    chief = is_chief(strategy)
-    if config.export_dir is not None and chief:
-        check_export_folder(config.export_dir)
-    with (
-        lost_workers_named(),
-        Run.open(
-            config, "street_view", may_differ=MAY_DIFFER, chief=chief, stamp=shared_time(strategy)
-        ) as run,
-        CheckpointFolder(run.checkpoints, writes=chief) as checkpoints,
+    with open_training_run(config, "street_view", strategy, may_differ=MAY_DIFFER) as (
+        run,
+        checkpoints,
     ):
-        unfinished = run.metrics is None or asks_for_more(vars(config), run.metrics["asked"])
-        check_agreement(
-            strategy,
-            int(unfinished),
-            f"--run-dir {run.home}: the workers see different runs; it must be a folder that all "
-            "of them share, and their options the same",
-        )
-        if unfinished:
-            train(config, strategy, run, checkpoints)
-        else:
+        if run.is_finished(config):
             run.say(
                 f"{run.home} holds a finished run; more --epochs, --max-steps or --patience goes on"
             )
-        wait_for_workers(strategy)
+        else:
+            train(config, strategy, run, checkpoints)
 
 
 def train(

@@ -69,9 +69,8 @@ def write_results(
             Section(
                 "Trials",
                 "The first has the options as they were given. The best was chosen by the dev "
-                "split, so chance favours it there: what it is worth, the test split says. An arrow "
-                "stands for a trial whose score is off the scale."
-                + paused,
+                "split, so chance favours it there: what it is worth, the test split says. An "
+                "arrow stands for a trial whose score is off the scale." + paused,
                 figure_svg(figures["trials"]),
             ),
             Section(
