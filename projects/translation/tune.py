@@ -35,7 +35,10 @@ def search_space() -> HyperParameters:
     # If it is not given, trial 1 leaves it to train.py, which goes by the number of pairs.
     space.Float("dropout", 0.1, 0.4, step=0.1, default=0.3)
     space.Float("label_smoothing", 0.0, 0.2, step=0.05, default=TranslationConfig.label_smoothing)
-    space.Choice("norm", ["pre", "post"], default=TranslationConfig.norm)
+    # An average over too many steps is behind in a short training.
+    space.Choice(
+        "average_decay", [0.99, 0.995, 0.998, 0.999], default=TranslationConfig.average_decay
+    )
     return space
 
 

@@ -119,7 +119,7 @@ def test_every_value_of_the_space_is_one_that_train_takes(
             translation_tune,
             translation_tune.TranslationTuning,
             TranslationConfig,
-            {"dataset": "reverse", "warmup": 0.0, "norm": "post"},
+            {"dataset": "reverse", "warmup": 0.0, "average_decay": 0.9},
         ),
     ],
 )
@@ -285,7 +285,7 @@ def test_a_search_of_the_translation_project(tmp_path, pairs, command):
         translation_tune.main,
         translation_tune.TranslationTuning,
         *arguments,
-        *("--stop-on", "loss", "--max-trials", 2, "--search", "learning_rate", "norm"),
+        *("--stop-on", "loss", "--max-trials", 2, "--search", "learning_rate", "average_decay"),
     )
     assert answer.status == 0, answer.err
     best = metrics_of(folder)["trials"][metrics_of(folder)["best"] - 1]
