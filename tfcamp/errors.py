@@ -1,6 +1,7 @@
 """The exceptions that end a program in good order."""
 
 import signal
+from typing import Any
 
 
 class UserError(Exception):
@@ -10,6 +11,23 @@ class UserError(Exception):
     ``train.tsv:17: expected "text<TAB>label", got 1 column; is the file comma-separated? then
     name it .csv``.
     """
+
+
+def require(config: Any, name: str, holds: bool, expected: str) -> None:
+    """Makes sure that an option can work.
+
+    Args:
+      config: the options.
+      name: of the field.
+      holds: whether it can.
+      expected: what can.
+
+    Raises:
+      UserError: it cannot.
+    """
+    if not holds:
+        option = "--" + name.replace("_", "-")
+        raise UserError(f"{option} {getattr(config, name)}: expected {expected}")
 
 
 class Diverged(UserError):

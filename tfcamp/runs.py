@@ -173,7 +173,10 @@ class Run:
                     "bring its files back, or name another --run-dir"
                 )
             shutil.rmtree(self.folder / "data", ignore_errors=True)
-        path.write_text(sha256, "utf-8")
+            path.unlink()
+        if not path.exists():
+            with whole_file(path) as file:
+                file.write(sha256.encode())
 
     def is_finished(self, config: Any) -> bool:
         """Tells whether the run has all the training that a config asks for.

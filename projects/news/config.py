@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tfcamp.data.storage import as_path, is_remote
-from tfcamp.errors import UserError
+from tfcamp.errors import require
 
 
 @dataclass(frozen=True)
@@ -144,23 +143,21 @@ class NewsConfig:
         at_least_one += ("virtual_devices", "accumulate")
         for name in (*at_least_one, "vectors_epochs", "vectors_workers"):
             value = getattr(self, name)
-            self._require(name, value is None or value >= 1, "at least 1")
-        on_disk = self.export_dir is None or not is_remote(as_path(self.export_dir))
-        self._require(
-            "export_dir", on_disk, "a folder on a disk; one in a bucket is RUN/saved_model"
-        )
-        self._require("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32")
+            require(self, name, value is None or value >= 1, "at least 1")
+        require(self, "seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32")
         fits = self.model != "transformer" or self.width % 4 == 0
-        self._require("width", fits, "a multiple of 4, because the transformer has 4 heads")
-        self._require("vocabulary_size", self.vocabulary_size >= 3, "at least 3")
+        require(self, "width", fits, "a multiple of 4, because the transformer has 4 heads")
+        require(self, "vocabulary_size", self.vocabulary_size >= 3, "at least 3")
+        has_words = self.tokens != "char" or self.user_dictionary is None
+        require(self, "user_dictionary", has_words, "--tokens word or word+char beside it")
         given = self.train_embeddings or self.vectors != "none"
-        self._require("train_embeddings", given, "True where --vectors is none")
-        self._require("learning_rate", self.learning_rate > 0, "a number above 0")
-        self._require("focal_gamma", self.focal_gamma >= 0, "at least 0")
-        self._require("adversarial_norm", self.adversarial_norm >= 0, "at least 0")
-        self._require("save_seconds", self.save_seconds >= 0, "at least 0")
-        self._require("weight_decay", self.weight_decay >= 0, "at least 0")
-        self._require("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
+        require(self, "train_embeddings", given, "True where --vectors is none")
+        require(self, "learning_rate", self.learning_rate > 0, "a number above 0")
+        require(self, "focal_gamma", self.focal_gamma >= 0, "at least 0")
+        require(self, "adversarial_norm", self.adversarial_norm >= 0, "at least 0")
+        require(self, "save_seconds", self.save_seconds >= 0, "at least 0")
+        require(self, "weight_decay", self.weight_decay >= 0, "at least 0")
+        require(self, "clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
         for name in (
             "dropout",
             "token_dropout",
@@ -169,17 +166,12 @@ class NewsConfig:
             "warmup",
             "average_decay",
         ):
-            self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
+            require(self, name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
 
     def epochs_and_batch_size(self, num_rows: int) -> tuple[int, int]:
         """Returns both, filled in by the number of training rows where they were not given."""
         small = num_rows < 10_000
         return self.epochs or (40 if small else 4), self.batch_size or (16 if small else 256)
-
-    def _require(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            option = "--" + name.replace("_", "-")
-            raise UserError(f"{option} {getattr(self, name)}: expected {expected}")
 
 
 # What a run that goes on may change: more of it, and how fast it is computed.

@@ -4,6 +4,7 @@ Everything is fitted on the training split only, and kept in ``RUN/data`` for wh
 A run that goes on fits it anew, which gives the same: the rows are compared by their hash.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from projects.news.config import NewsConfig
 from tfcamp.data.packed_text import PackedExamples
 from tfcamp.data.pipeline import BatchStream
 from tfcamp.data.sources import TextDataset, TextSplit, load_text_dataset
+from tfcamp.data.text_splits import sha256_of
 from tfcamp.errors import UserError
 from tfcamp.runs import Run
 from tfcamp.text import (
@@ -74,9 +76,9 @@ def prepare(config: NewsConfig, run: Run) -> NewsData:
         f"{len(dataset.test) if dataset.test else 0:,} test rows, {len(dataset.classes)} classes"
     )
     folder = run.folder / "data"
-    run.compare_rows(dataset.name, dataset.sha256)
-    folder.mkdir(exist_ok=True)
     tokenizer = build_tokenizer(config, pretokenized=dataset.pretokenized)
+    run.compare_rows(*_fitted_on(dataset, config))
+    folder.mkdir(exist_ok=True)
 
     texts = (row.text for row in dataset.train)
     tokens = TokenCorpus.write(folder / "tokens.txt", texts, tokenizer.split)
@@ -216,6 +218,15 @@ def _word_vectors(
     matrix, coverage = vectors.matrix(vocabulary.tokens, seed=config.seed, counts=counts)
     run.say(f"{stream} vectors: {coverage}")
     return matrix
+
+
+def _fitted_on(dataset: TextDataset, config: NewsConfig) -> tuple[str, str]:
+    """Returns the names of all that the vocabulary depends on, and one sha256 of it."""
+    paths = [path for path in (config.stop_words, config.user_dictionary) if path is not None]
+    if not paths:
+        return dataset.name, dataset.sha256
+    names = " or ".join([dataset.name, *map(str, paths)])
+    return names, hashlib.sha256((dataset.sha256 + sha256_of(paths)).encode()).hexdigest()
 
 
 def _stop_words(path: Path | None) -> list[str]:

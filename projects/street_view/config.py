@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from tfcamp.data.image_sources import DRAWN_DATASETS
-from tfcamp.errors import UserError
+from tfcamp.errors import require
 
 _Reader = Literal["multihead", "ctc"]
 _Trunk = Literal["lenet5", "alexnet", "vgg", "nin", "googlenet", "resnet", "densenet", "mobilenet"]
@@ -169,20 +169,20 @@ class StreetConfig:
         at_least_one += ("patience", "virtual_devices", "accumulate", "steps_per_call")
         for name in at_least_one:
             value = getattr(self, name)
-            self._require(name, value is None or value >= 1, "at least 1")
-        self._require("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32")
+            require(self, name, value is None or value >= 1, "at least 1")
+        require(self, "seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32")
         strength = self.augmentation
-        self._require("augmentation", strength is None or 0 <= strength <= 1, "between 0 and 1")
+        require(self, "augmentation", strength is None or 0 <= strength <= 1, "between 0 and 1")
         for name in ("add_drawings", "margin", "weight_decay", "focal_gamma", "save_seconds"):
-            self._require(name, getattr(self, name) >= 0, "at least 0")
+            require(self, name, getattr(self, name) >= 0, "at least 0")
         for name in ("learning_rate", "width_multiplier"):
-            self._require(name, getattr(self, name) > 0, "a number above 0")
-        self._require("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
+            require(self, name, getattr(self, name) > 0, "a number above 0")
+        require(self, "clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
         for name in ("dropout", "drop_block", "label_smoothing", "warmup", "average_decay"):
-            self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
+            require(self, name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
         for name in ("image_height", "image_width"):
             value = getattr(self, name)
-            self._require(name, value is None or value >= 16, "at least 16 pixels")
+            require(self, name, value is None or value >= 16, "at least 16 pixels")
         limits = {"shift": 0.5, "rotation": 45, "shear": 1, "perspective": 0.5, "inversion": 1}
         limits |= {
             "blur": 3,
@@ -194,33 +194,33 @@ class StreetConfig:
             "noise": 1,
         }
         for name, limit in limits.items():
-            self._require(name, 0 <= getattr(self, name) <= limit, f"between 0 and {limit}")
+            require(self, name, 0 <= getattr(self, name) <= limit, f"between 0 and {limit}")
         for name in ("mixup", "cutmix"):
             alpha = getattr(self, name)
-            self._require(name, alpha == 0 or alpha >= 0.05, "0, or at least 0.05")
+            require(self, name, alpha == 0 or alpha >= 0.05, "0, or at least 0.05")
             one_digit = "0, because the labels of whole numbers do not mix"
-            self._require(name, alpha == 0 or not self.reads_numbers, one_digit)
+            require(self, name, alpha == 0 or not self.reads_numbers, one_digit)
         whole = "0 with a model of one digit, because whole numbers are drawn"
-        self._require("add_drawings", self.add_drawings == 0 or self.reads_numbers, whole)
+        require(self, "add_drawings", self.add_drawings == 0 or self.reads_numbers, whole)
         for name in ("label_smoothing", "focal_gamma"):
             fits = self.model != "ctc" or getattr(self, name) == 0
-            self._require(name, fits, "0 with --model ctc")
+            require(self, name, fits, "0 with --model ctc")
         known = not self.from_imagenet or (self.reads_numbers and self.trunk in PRETRAINED)
         trunks = f"{', '.join(PRETRAINED[:-1])} or {PRETRAINED[-1]}"
-        self._require("init_from", known, f"a run folder, or a --trunk {trunks} beside it")
+        require(self, "init_from", known, f"a run folder, or a --trunk {trunks} beside it")
         if self.reads_numbers and self.trunk in PRETRAINED:
             for name, given in (("width_multiplier", 0.5), ("depth", None)):
                 fits = getattr(self, name) == given
-                self._require(name, fits, f"{given} with --trunk {self.trunk}, which has its own")
+                require(self, name, fits, f"{given} with --trunk {self.trunk}, which has its own")
         has_weights = not self.freeze_trunk or self.init_from is not None
-        self._require(
-            "freeze_trunk", has_weights, "--init-from beside it, for a trunk that can see"
+        require(
+            self, "freeze_trunk", has_weights, "--init-from beside it, for a trunk that can see"
         )
         for name, given in (("freeze_trunk", False), ("trunk_learning_rate", 1.0)):
             fits = self.model != "mlp" or getattr(self, name) == given
-            self._require(name, fits, f"{given} with --model mlp, which has no trunk")
+            require(self, name, fits, f"{given} with --model mlp, which has no trunk")
         in_range = 0 < self.trunk_learning_rate <= 1
-        self._require("trunk_learning_rate", in_range, "above 0 and at most 1; or --freeze-trunk")
+        require(self, "trunk_learning_rate", in_range, "above 0 and at most 1; or --freeze-trunk")
 
     @property
     def reads_numbers(self) -> bool:
@@ -249,11 +249,6 @@ class StreetConfig:
         """Height and width of the images that the model sees."""
         height, width = (48, 96) if self.reads_numbers else (32, 32)
         return self.image_height or height, self.image_width or width
-
-    def _require(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            option = "--" + name.replace("_", "-")
-            raise UserError(f"{option} {getattr(self, name)}: expected {expected}")
 
 
 # What a run that goes on may change: more of it, and how fast it is computed.

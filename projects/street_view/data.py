@@ -82,6 +82,9 @@ def load_rows(
     )
     if train_rows is not None:
         rows = dataclasses.replace(rows, train=take_rows(rows.train, train_rows))
+    if (use_boxes or (digits and not rows.single_digit)) and rows.test and not rows.test.labelled:
+        note = f"{rows.test.origin}: has no labels, and so no boxes to cut out by; it is left out"
+        rows = dataclasses.replace(rows, test=None, notes=(*rows.notes, note))
     if digits:
         return rows if rows.single_digit else cut_digits(rows)
     if use_boxes:

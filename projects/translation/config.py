@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tfcamp.errors import UserError
+from tfcamp.errors import require
 
 # A training split of fewer pairs than this is learnt in many passes with few subwords.
 SMALL_DATA = 10_000
@@ -136,25 +136,25 @@ class TranslationConfig:
         at_least_one += ("patience", "virtual_devices", "accumulate", "steps_per_call")
         for name in at_least_one:
             value = getattr(self, name)
-            self._require(name, value is None or value >= 1, "at least 1")
-        self._require("max_tokens", self.max_tokens >= 2, "at least 2, one token and the end")
+            require(self, name, value is None or value >= 1, "at least 1")
+        require(self, "max_tokens", self.max_tokens >= 2, "at least 2, one token and the end")
         fits = self.batch_tokens is None or self.batch_tokens >= self.max_tokens
-        self._require("batch_tokens", fits, f"at least --max-tokens {self.max_tokens}")
-        self._require("max_ratio", self.max_ratio >= 1, "at least 1")
+        require(self, "batch_tokens", fits, f"at least --max-tokens {self.max_tokens}")
+        require(self, "max_ratio", self.max_ratio >= 1, "at least 1")
         size = self.vocabulary_size
-        self._require("vocabulary_size", size is None or size >= 300, "at least 300, for all bytes")
-        self._require("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32")
+        require(self, "vocabulary_size", size is None or size >= 300, "at least 300, for all bytes")
+        require(self, "seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32")
         for name in ("weight_decay", "save_seconds", "length_penalty"):
-            self._require(name, getattr(self, name) >= 0, "at least 0")
-        self._require("learning_rate", self.learning_rate > 0, "a number above 0")
-        self._require("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
+            require(self, name, getattr(self, name) >= 0, "at least 0")
+        require(self, "learning_rate", self.learning_rate > 0, "a number above 0")
+        require(self, "clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
         for name in ("dropout", "label_smoothing", "warmup", "average_decay"):
             value = getattr(self, name)
-            self._require(name, value is None or 0 <= value < 1, "a number in [0, 1)")
+            require(self, name, value is None or 0 <= value < 1, "a number in [0, 1)")
         covered = 0.98 <= self.character_coverage <= 1
-        self._require("character_coverage", covered, "a number in [0.98, 1]")
+        require(self, "character_coverage", covered, "a number in [0.98, 1]")
         shared = self.tie_embeddings != "all" or self.joint_vocabulary
-        self._require("tie_embeddings", shared, "none or target without --joint-vocabulary")
+        require(self, "tie_embeddings", shared, "none or target without --joint-vocabulary")
 
     def for_pairs(self, num_pairs: int) -> "SizedOptions":
         """Returns the options that depend on the size of the training split."""
@@ -174,11 +174,6 @@ class TranslationConfig:
             dropout=dropout if self.dropout is None else self.dropout,
             num_layers=self.num_layers or (2 if self.dataset == "reverse" else None),
         )
-
-    def _require(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            option = "--" + name.replace("_", "-")
-            raise UserError(f"{option} {getattr(self, name)}: expected {expected}")
 
 
 @dataclass(frozen=True)

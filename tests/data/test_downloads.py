@@ -225,6 +225,22 @@ class TestFetchFiles:
         assert files == {"a": tmp_path / "a", "b": tmp_path / "b"}
 
 
+def test_a_folder_that_goes_when_it_is_to_be_locked(tmp_path, monkeypatch) -> None:
+    """Who had the lock removes the folder as well, between the other's mkdir and its open."""
+    path = tmp_path / "made/lock"
+    made = Path.mkdir
+    removals = iter([True, True, False])
+
+    def make(folder: Path, *arguments, **options) -> None:
+        made(folder, *arguments, **options)
+        if next(removals):
+            folder.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", make)
+    with one_at_a_time(path):
+        assert path.exists()
+
+
 def test_one_waits_for_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "made/lock"
     waits = threading.Event()

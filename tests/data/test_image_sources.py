@@ -334,6 +334,17 @@ class TestOwnImages:
         (note,) = dataset.notes
         assert "cut 80/10/10" in note and "seed 0" in note
         assert [row.name for row in load(tmp_path / "own").dev] == [row.name for row in dataset.dev]
+
+    def test_equal_pictures_stand_in_one_part(self, tmp_path: Path) -> None:
+        rows = [(f"photos/{number}.png", f"{number:03d}") for number in range(20)]
+        put_own(tmp_path / "own", rows)
+        for number in range(0, 20, 2):
+            copy = tmp_path / f"own/photos/{number + 1}.png"
+            copy.write_bytes((tmp_path / f"own/photos/{number}.png").read_bytes())
+        dataset = load(tmp_path / "own")
+        assert sizes(dataset) == [16, 2, 2] and dataset.test is not None
+        parts = [{row.image for row in it} for it in (dataset.train, dataset.dev, dataset.test)]
+        assert list(map(len, parts)) == [8, 1, 1] and len(set.union(*parts)) == 10
         other = load(tmp_path / "own", seed=1)
         assert {row.name for row in other.dev} | {row.name for row in other.test or ()} != (
             parts[1] | parts[2]
@@ -361,7 +372,7 @@ class TestOwnImages:
                 "file,number",
                 "labels.csv:3: a.png stands on line 2",
             ),
-            ([("a.png", "1")], "file,number", "1 images are too few to cut 80/10/10"),
+            ([("a.png", "1")], "file,number", "1 different images are too few to cut 80/10/10"),
             ([("a.png", "1", "train")], "file,number,split", "has no image of split dev"),
             (
                 [("../a.png", "1", "train"), ("b.png", "1", "dev")],

@@ -69,7 +69,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert order == ["fsync", "replace"]
 
 
-def test_a_data_set_in_a_bucket_is_copied_to_this_machine():
+def test_a_data_set_in_a_bucket_is_copied_to_this_machine(tmp_path):
     with memory_bucket() as bucket:
         folder = bucket / "mine" / "deeper"
         folder.mkdir(parents=True)
@@ -83,4 +83,8 @@ def test_a_data_set_in_a_bucket_is_copied_to_this_machine():
         assert Path(path).read_text("utf-8") == "一\t二\n" and nowhere is None
         with pytest.raises(UserError, match="nothing is there"):
             bring_here("other", bucket)
+        own = tmp_path / "own.tsv"
+        own.touch()
+        for here in ("sample", "drawings", "reverse", str(own)):
+            assert bring_here(here, bucket) == (here, bucket)
     assert bring_here("mine", Path("here")) == ("mine", Path("here"))

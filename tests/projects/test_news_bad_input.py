@@ -3,6 +3,7 @@
 import builtins
 import errno
 import io
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -133,6 +134,21 @@ class TestOptions:
     def test_a_file_that_cannot_be_read(self, refused, tmp_path, option, name):
         tokens = ("--tokens", "word") if option == "--user-dictionary" else ()
         assert str(tmp_path / name) in refused(option, tmp_path / name, *tokens)
+
+    def test_words_for_a_segmenter_that_there_is_none(self, refused, tmp_path):
+        line = refused("--tokens", "char", "--user-dictionary", tmp_path / "words.txt")
+        assert line.endswith("expected --tokens word or word+char beside it")
+
+    def test_stop_words_that_have_changed(self, refused, bow_run: FinishedRun, tmp_path):
+        path = write(tmp_path / "stop.txt", "的\n")
+        folder = tmp_path / "run"
+        shutil.copytree(bow_run.folder, folder)
+        (folder / "metrics.json").unlink()
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config["options"]["stop_words"] = str(path)  # as if it had begun with others there
+        (folder / "config.json").write_text(json.dumps(config), "utf-8")
+        line = refused("--stop-words", path, run_dir=folder)
+        assert f"sample or {path} has changed since" in line
 
     def test_stop_words_that_are_not_utf_8(self, refused, tmp_path):
         path = write(tmp_path / "stop.txt", "的\n".encode("gb18030"))

@@ -300,9 +300,25 @@ class TestReplicas:
             assert ours == pytest.approx(theirs, rel=1e-5), name
 
     @pytest.mark.slow
-    def test_virtual_devices(self, pairs, tmp_path) -> None:
-        config = tiny_config(tmp_path / "run", pairs, strategy="mirrored", virtual_devices=2)
+    @pytest.mark.parametrize(
+        ("launcher", "options"),
+        [
+            ([], {"strategy": "mirrored", "virtual_devices": 2}),
+            (["launch", "--workers", "2", "--"], {"strategy": "multi_worker"}),
+        ],
+        ids=["virtual devices", "workers"],
+    )
+    def test_from_the_first_line_to_the_report(self, pairs, tmp_path, launcher, options) -> None:
+        config = tiny_config(tmp_path / "run", pairs, max_steps=2, **options)
         script = [sys.executable, "projects/translation/train.py", *as_arguments(config)]
+        if launcher:
+            script = [
+                sys.executable,
+                "-c",
+                "from tfcamp.cli import main; main()",
+                *launcher,
+                *script,
+            ]
         ended = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr[-2000:]
         metrics = metrics_of(tmp_path / "run")

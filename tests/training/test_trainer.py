@@ -22,7 +22,7 @@ from tests.training.tiny import (
     train,
 )
 from tfcamp.data.pipeline import BatchStream
-from tfcamp.errors import Interrupted, UserError
+from tfcamp.errors import Diverged, Interrupted, UserError
 from tfcamp.losses import WeightedSum, cross_entropy
 from tfcamp.training.callbacks import EarlyStopping
 from tfcamp.training.checkpoints import CheckpointFolder
@@ -379,6 +379,14 @@ def test_a_loss_that_is_not_finite_at_once_has_no_checkpoint_to_name(stream, tmp
     with pytest.raises(UserError, match=r"step 1 \(epoch 1, batch 1\); no checkpoint"):
         train(trainers[0], stream)
     assert trainers[0].step == 1, "no step is taken after the first bad one"
+
+
+def test_weights_that_overflow_in_the_last_step_of_an_epoch(stream, tmp_path):
+    """What is predicted with them is not finite, and no score is made of it."""
+    trainer = make_trainer(tmp_path)
+    trainer.model.set_weights([np.full_like(it, 1e38) for it in trainer.model.get_weights()])
+    with pytest.raises(Diverged, match="what the model predicts is not finite after step 0"):
+        trainer.predict(stream)
 
 
 def test_weights_that_are_not_finite_are_never_saved(stream, tmp_path):

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tfcamp.data.fingerprints import fingerprint
 from tfcamp.data.image_splits import (
     ImageDataset,
     ImageRow,
@@ -103,22 +104,24 @@ def load_labelled_images(folder: Path, *, seed: int) -> ImageDataset:
         entry = _Entry(name, number, None)
         (undivided if split is None else parts[split]).append(entry)
     notes = ()
-    if undivided:
-        if len(undivided) < 10:
-            raise UserError(
-                f"{path}: {len(undivided)} images are too few to cut 80/10/10: give at least 10, "
-                "or name the split of each in a column split"
-            )
-        tenth = (len(undivided) + 5) // 10
-        order = random.Random(seed).sample(range(len(undivided)), len(undivided))
-        for part, chosen in zip(
-            ("test", "dev", "train"),
-            (order[:tenth], order[tenth : 2 * tenth], order[2 * tenth :]),
-            strict=True,
-        ):
-            parts[part] = [undivided[position] for position in sorted(chosen)]
-        notes = (f"{path}: cut 80/10/10 into train, dev and test, seed {seed}",)
     images = FolderImages(folder)
+    if undivided:
+        # Those of the same content are drawn together: a picture stands in one part only.
+        files = images.read_all(entry.name for entry in undivided)
+        contents = [fingerprint(content) for content in files]
+        distinct = list(dict.fromkeys(contents))
+        if len(distinct) < 10:
+            raise UserError(
+                f"{path}: {len(distinct)} different images are too few to cut 80/10/10: give at "
+                "least 10, or name the split of each in a column split"
+            )
+        tenth = (len(distinct) + 5) // 10
+        drawn = random.Random(seed).sample(distinct, len(distinct))
+        part_of = dict.fromkeys(drawn, "train")
+        part_of |= dict.fromkeys(drawn[: 2 * tenth], "dev") | dict.fromkeys(drawn[:tenth], "test")
+        for entry, content in zip(undivided, contents, strict=True):
+            parts[part_of[content]].append(entry)
+        notes = (f"{path}: cut 80/10/10 into train, dev and test, seed {seed}",)
     for part in ("train", "dev"):
         if not parts[part]:
             raise UserError(f"{path}: has no image of split {part}; expected train and dev")

@@ -11,6 +11,9 @@ from typing import ClassVar, TextIO
 
 from tfcamp.errors import UserError
 
+# So often a folder may be removed at the moment at which a file is to be made in it.
+_MOST_TRIES = 1000
+
 
 class FolderLock:
     """Keeps other processes out of a folder until it is released or this process ends.
@@ -84,8 +87,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
       path: of the file to lock; it is made, with its folder, and removed in the end.
     """
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8") as file:
+        with _open_to_lock(path) as file:
             _wait_for(file)
             if not _stands_at(path, file):
                 continue  # who had it has removed it, and the next to come would lock another one
@@ -95,6 +97,15 @@ def one_at_a_time(path: Path) -> Iterator[None]:
                 with contextlib.suppress(OSError):
                     path.unlink()
             return
+
+
+def _open_to_lock(path: Path) -> TextIO:
+    """Opens a file, made with its folder, which who had the lock may be removing meanwhile."""
+    for _ in range(_MOST_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return open(path, "a", encoding="utf-8")
+    return open(path, "a", encoding="utf-8")  # to say what it is
 
 
 def _stands_at(path: Path, file: TextIO) -> bool:

@@ -238,8 +238,7 @@ def _cut_files(
     direction = choose_direction(languages, *asked, name)
     opened = files.open(direction, languages)
     whole = open_split(opened.origin, opened.read, direction)
-    # The same sentences are drawn in both directions.
-    splits = cut_by_sentence(whole, direction.index(min(direction)), seed)
+    splits = cut_by_sentence(whole, seed)
     note = f"{opened.origin}: cut 80/10/10 into train, dev and test by sentence, seed {seed}"
     return build_dataset(name, direction, *splits, sha256_of(opened.paths), [*notes, note])
 

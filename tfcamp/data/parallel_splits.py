@@ -135,17 +135,16 @@ def build_dataset(
 
 
 def cut_by_sentence(
-    whole: ParallelSplit, side: int, seed: int
+    whole: ParallelSplit, seed: int
 ) -> tuple[ParallelSplit, ParallelSplit, ParallelSplit]:
     """Cuts a split 80/10/10 into train, dev and test at random, without holding it.
 
-    The sentences of one side are drawn: those with the smallest hashes are the dev split, those
-    after them the test split. So a sentence with several translations stands in one split only, and
-    parts keep the order of the file.
+    Source sentences are drawn: those with the smallest hashes are the dev split, those after them
+    the test split. So one with several translations stands in one split only, and parts keep the
+    order of the file. (In the other direction, others are drawn.)
 
     Args:
       whole: the split to cut.
-      side: 0 to draw source sentences, 1 to draw target sentences.
       seed: any integer.
 
     Raises:
@@ -153,7 +152,7 @@ def cut_by_sentence(
     """
 
     def number(row: ParallelRow) -> int:
-        return seeded_fingerprint(row[side], seed)
+        return seeded_fingerprint(row.source, seed)
 
     numbers = np.fromiter((number(row) for row in whole), np.uint64, len(whole))
     distinct = np.unique(numbers)

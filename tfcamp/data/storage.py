@@ -21,6 +21,8 @@ from tfcamp.errors import UserError
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9]+):/+(.*)")
 _CHUNK_BYTES = 16 * 2**20
+# Data sets that need no files.
+_MADE_HERE = ("sample", "drawings", "reverse")
 
 
 def as_path(place: str | os.PathLike) -> Path:
@@ -148,7 +150,8 @@ def bring_here(dataset: str, data_dir: Path | None) -> tuple[str, Path | None]:
     place = as_path(dataset)
     if is_remote(place):
         return str(_copy_of(place)), data_dir
-    if data_dir is not None and is_remote(as_path(data_dir)) and dataset != "sample":
+    is_elsewhere = dataset not in _MADE_HERE and not place.expanduser().exists()
+    if is_elsewhere and data_dir is not None and is_remote(as_path(data_dir)):
         # svhn_full/extra lies in svhn_full.
         return dataset, _copy_of(as_path(data_dir) / dataset.partition("/")[0]).parent
     return dataset, data_dir

@@ -82,10 +82,19 @@ def free_memory(group: Path = _CONTROL_GROUP) -> tuple[int, int]:
     free, total = memory.available, memory.total
     try:
         limit = int((group / "memory.max").read_text())  # "max" where there is none
-        used = int((group / "memory.current").read_text())
+        used = int((group / "memory.current").read_text()) - _cached(group)
     except (OSError, ValueError):
         return free, total
     return max(0, min(free, limit - used)), min(total, limit)
+
+
+def _cached(group: Path) -> int:
+    """Returns the bytes of files that are kept in memory until someone needs the room."""
+    for line in (group / "memory.stat").read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name == "inactive_file":
+            return int(value)
+    return 0
 
 
 def check_devices(devices: Sequence[str], cores: int) -> Finding:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import keras
 import tensorflow as tf
 
+from tfcamp.data.storage import as_path, is_remote
 from tfcamp.errors import UserError
 
 Served = TypeVar("Served")
@@ -18,8 +19,13 @@ def check_export_folder(folder: Path) -> None:
     """Makes sure that an export to a folder would replace nothing but a SavedModel.
 
     Raises:
-      UserError: it holds something else.
+      UserError: it holds something else, or is in a bucket.
     """
+    if is_remote(as_path(folder)):
+        raise UserError(
+            f"--export-dir {as_path(folder)}: expected a folder on a disk; in a bucket it is "
+            "RUN/saved_model"
+        )
     if (folder / "saved_model.pb").exists() or not folder.exists():
         return
     if not folder.is_dir() or any(folder.iterdir()):

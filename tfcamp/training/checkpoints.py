@@ -228,6 +228,11 @@ class CheckpointFolder:
           UserError: it is missing or damaged; no other can take its place.
         """
         self.wait()
+        if not self.best_path.exists():
+            raise UserError(
+                f"{self.folder} has no {self.best_path.name}: no epoch was measured yet; give more "
+                "--max-steps or --epochs"
+            )
         try:
             return read_checkpoint(self.best_path)
         except ValueError as error:

@@ -236,11 +236,18 @@ class Trainer:
 
         Returns:
           arrays [N, ...], in the structure of what is predicted of a batch.
+
+        Raises:
+          UserError: a prediction is not finite.
         """
         batches = self.distribute(stream, 0)
         parts = [self._inner.predict_next(batches, predict) for _ in range(stream.steps_per_epoch)]
         in_row_order = np.argsort(stream.rows())
-        return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[in_row_order], *parts)
+        whole = tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[in_row_order], *parts)
+        # The last step of an epoch may have ruined the weights; its loss was that of those before.
+        if not all(np.isfinite(array).all() for array in tf.nest.flatten(whole)):
+            self._refuse(f"what the model predicts is not finite after step {self.step}")
+        return whole
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
