@@ -76,6 +76,10 @@ class TestOptions:
         (tmp_path / "thesis.tex").write_text("")
         assert "holds something else than a SavedModel" in refused("--export-dir", tmp_path)
 
+    def test_an_export_into_a_bucket(self, refused) -> None:
+        line = refused("--export-dir", "gs://bucket/model")
+        assert line.startswith("--export-dir gs://bucket/model: expected a folder on a disk")
+
 
 class TestRows:
     def test_a_misspelt_data_set(self, refused) -> None:

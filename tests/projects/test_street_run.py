@@ -16,10 +16,16 @@ import tensorflow as tf
 from projects.street_view import model as street_model
 from projects.street_view import train
 from projects.street_view.config import StreetConfig
-from projects.street_view.data import training_transform
+from projects.street_view.data import load_rows, training_transform
 from projects.street_view.model import begin_from, build_model
 from tests.projects.conftest import FinishedRun
-from tests.projects.street import NUM_ROWS, as_arguments, few_drawings, tiny_config
+from tests.projects.street import (
+    NUM_ROWS,
+    as_arguments,
+    few_drawings,
+    tiny_config,
+    write_competition,
+)
 from tfcamp.data.packed_images import PackedImages
 from tfcamp.models.trunks import PRETRAINED, trunk_of
 from tfcamp.training.callbacks import ProgressBar
@@ -240,6 +246,15 @@ def test_a_batch_that_replicas_cannot_share_is_refused(two_replicas) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("needs_boxes", ["digits", "use_boxes"])
+def test_a_test_split_without_the_boxes_that_are_needed_is_left_out(tmp_path, needs_boxes) -> None:
+    folder = write_competition(tmp_path / "houses", labelled_test=False)
+    options = {"digits": False, "use_boxes": False, needs_boxes: True}
+    rows = load_rows(str(folder), data_dir=None, seed=0, margin=0.2, **options)
+    assert rows.test is None and "has no labels, and so no boxes" in rows.notes[-1]
+    assert next(iter(rows.dev)).number
+
+
 def test_fewer_rows_than_a_batch_are_one_batch(street_run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(train, "export_image_model", crash)
     with pytest.raises(Crash):
