@@ -2,7 +2,6 @@
 
 import html
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tfcamp.data.storage import whole_file
 from tfcamp.errors import UserError
 from tfcamp.figures.inline import inline_svg
 from tfcamp.figures.style import SHADES, printable, text_width
@@ -110,11 +110,10 @@ def write_report(
         body="\n".join(body),
     )
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8", newline="\n")
-        os.replace(partial, path)
+        with whole_file(path) as file:
+            file.write(page.encode())
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 

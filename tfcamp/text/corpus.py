@@ -6,6 +6,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tfcamp.data.storage import whole_file
+
 _BATCH = 1024
 
 
@@ -39,12 +41,10 @@ class TokenCorpus:
           texts: raw texts.
           split: string[B] to RaggedTensor string[B, None] of tokens without white space.
         """
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as file:
+        with whole_file(path) as file:
             for batch in batched(texts, _BATCH):
                 lines = tf.strings.reduce_join(split(tf.constant(batch)), axis=1, separator=" ")
                 file.writelines(line + b"\n" for line in lines.numpy())
-        partial.replace(path)
         return cls(path)
 
     def characters(self, ngram: int = 1) -> "TokenCorpus":

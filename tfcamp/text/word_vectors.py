@@ -1,7 +1,6 @@
 """Words with their vectors: neighbours, the embedding matrix of a vocabulary, coverage."""
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfcamp.data.storage import whole_file
 from tfcamp.errors import UserError
 
 NUM_MISSING_SHOWN = 10
@@ -176,15 +176,12 @@ class WordVectors:
           UserError: the file cannot be written.
         """
         path = Path(path)
-        partial = path.with_name(path.name + ".partial")
         # JSON, because a NumPy string array would give every word the room of the longest one.
         tokens = np.frombuffer(json.dumps(self.tokens).encode(), np.uint8)
         try:
-            with partial.open("wb") as file:
+            with whole_file(path) as file:
                 np.savez(file, tokens=tokens, vectors=self.vectors)
-            os.replace(partial, path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 
     @classmethod

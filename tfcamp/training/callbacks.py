@@ -11,6 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from tfcamp.data.storage import whole_file
 from tfcamp.errors import UserError
 from tfcamp.training.pace import count_cores
 from tfcamp.training.progress import Progress
@@ -97,9 +98,8 @@ class History:
 
     def _write(self) -> None:
         text = "".join(json.dumps(record) + "\n" for record in self.records)
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(text, "utf-8")
-        partial.replace(self._path)
+        with whole_file(self._path) as file:
+            file.write(text.encode())
 
 
 class EarlyStopping:
