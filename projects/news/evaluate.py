@@ -109,7 +109,8 @@ def evaluate(
     unknown = [name for name in classes if name not in model.classes]
     if unknown:
         raise UserError(
-            f"the model does not know the class {unknown[0]}: it knows {' '.join(model.classes)}"
+            f"the model does not know the class {unknown[0]}: it knows {' '.join(model.classes)}; "
+            "give --saved-model RUN/saved_model of a run on these classes, or another --dataset"
         )
     ids = np.array([model.classes.index(name) for name in classes], np.int32)
     metrics = ClassificationMetrics(model.classes)

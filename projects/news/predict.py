@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 from tfcamp.cli import run_project
-from tfcamp.errors import UserError
+from tfcamp.data.text_files import read_lines
 from tfcamp.export.folders import newest_version
 from tfcamp.export.saved_model import ServedTextClassifier, load_text_classifier
 from tfcamp.text.corpus import batched
@@ -69,19 +69,13 @@ def _lines(config: PredictConfig) -> Iterable[bytes]:
     if config.texts:
         yield from (text.encode("utf-8", "surrogateescape") for text in config.texts)
     elif config.file is not None:
-        if not config.file.is_file():
-            raise UserError(f"--file {config.file}: no such file")
-        with open(config.file, "rb") as file:
-            yield from _tidy(file)
+        yield from (line.encode() for line in read_lines(config.file))
     else:
         if sys.stdin.isatty():
             print("type headlines, one a line; Ctrl-D ends", file=sys.stderr)
-        yield from _tidy(sys.stdin.buffer)
-
-
-def _tidy(lines: Iterable[bytes]) -> Iterator[bytes]:
-    # Windows begins a file with a byte order mark and ends a line with two characters.
-    return (line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n") for line in lines)
+        # Windows begins a file with a byte order mark and ends a line with two characters.
+        for line in sys.stdin.buffer:
+            yield line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
 
 
 if __name__ == "__main__":

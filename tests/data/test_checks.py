@@ -326,6 +326,7 @@ class TestGuess:
     def test_a_folder_of_columns(self, tmp_path: Path) -> None:
         assert guess_task(str(write(tmp_path, train_tsv="one\t一\ntwo\t二\n"))) == "translation"
         assert guess_task(str(write(tmp_path, train_tsv="甲\ta\n乙\ta\n"))) == "news"
+        assert guess_task(str(write(tmp_path, train_tsv="a\t甲\na\t乙\n"))) == "news"
 
     @pytest.mark.parametrize("name", ["nowhere", "nowhere.tsv", ""])
     def test_what_cannot_be_guessed(self, tmp_path: Path, name: str) -> None:

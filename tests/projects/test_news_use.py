@@ -151,6 +151,20 @@ class TestPredict:
         answer = command(predict.main, PredictConfig, "--saved-model", model)
         assert (answer.status, answer.out, answer.err) == (0, "", "")
 
+    def test_a_file_that_is_not_utf_8_is_named(self, command, model, tmp_path) -> None:
+        (tmp_path / "lines.txt").write_bytes(
+            "股市今日收盘下跌\n球队主场逆转取胜\n".encode("gb18030")
+        )
+        arguments = ("--file", tmp_path / "lines.txt", "--saved-model", model)
+        answer = command(predict.main, PredictConfig, *arguments)
+        assert answer.status == 2 and "lines.txt:1: not UTF-8 at byte 0" in answer.err
+        assert answer.out == ""
+
+    def test_the_run_folder_instead_of_the_model_s(self, command, bilstm_run) -> None:
+        arguments = ("一", "--saved-model", bilstm_run.folder)
+        answer = command(predict.main, PredictConfig, *arguments)
+        assert answer.err.endswith(f"; is it {bilstm_run.folder / 'saved_model'}?\n")
+
     def test_bytes_that_are_not_utf_8_are_answered_beside_the_others(
         self, command, model, monkeypatch
     ) -> None:

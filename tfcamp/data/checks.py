@@ -119,5 +119,7 @@ def _guess_by_columns(path: Path) -> Task:
     columns = TabColumns.of(path)
     if columns.has_header or columns.width > 2:
         return "translation"
-    seconds = [fields[1] for fields in lines if len(fields) == 2]
-    return "news" if len(set(seconds)) <= len(seconds) / 2 else "translation"
+    # Labels repeat, also where they stand first by mistake, which the news project tells.
+    columns = zip(*(fields for fields in lines if len(fields) == 2), strict=True)
+    has_labels = any(len(set(column)) <= len(column) / 2 for column in columns)
+    return "news" if has_labels else "translation"

@@ -266,6 +266,7 @@ def cut_splits(whole: TextSplit, tenths: Sequence[int], seed: int) -> tuple[Text
         raise UserError(
             f"{whole.path}: {len(set(hashes))} different texts in {len(whole)} rows are too few to "
             f"cut {shares}: give each class at least 5, or give a folder with train and dev files"
+            + ("; or do the labels stand first?" if 4 * len(set(hashes)) < len(whole) else "")
         )
     return parts
 

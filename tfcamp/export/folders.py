@@ -84,7 +84,9 @@ def open_saved_model(folder: Path, kind: str, load: Callable[[Path], Served]) ->
       UserError: there is none, or it is damaged or of another kind.
     """
     if not (folder / "saved_model.pb").exists():
-        raise UserError(f"{folder}: expected a SavedModel (a folder with saved_model.pb)")
+        inner = folder / "saved_model"
+        hint = f"; is it {inner}?" if inner.is_dir() else ""
+        raise UserError(f"{folder}: expected a SavedModel (a folder with saved_model.pb){hint}")
     try:
         return load(folder)
     except (OSError, KeyError, tf.errors.OpError) as error:
