@@ -107,7 +107,8 @@ def test_grey_and_cmyk_photographs() -> None:
 def test_images_of_the_users_own(tmp_path: Path) -> None:
     names = [f"{position}.jpg" for position in range(10)]
     for name in names:
-        (tmp_path / name).write_bytes(photograph(6))
+        # Which differ, as photographs do.
+        (tmp_path / name).write_bytes(photograph(6) + name.encode())
     with (tmp_path / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("file", "number"), *((name, 7) for name in names)])
     dataset = load_image_dataset(str(tmp_path), data_dir=tmp_path, seed=0)

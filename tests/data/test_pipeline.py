@@ -290,6 +290,15 @@ def test_a_full_disk_names_itself(tmp_path):
     assert not (tmp_path / "packed").exists()
 
 
+def test_a_file_that_was_cut_off_is_named(tmp_path):
+    packed = pack(tmp_path / "packed", [[7, 8], [], [9, 10]], streams=("word", "char"))
+    path = tmp_path / "packed/ids.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert packed.read(np.arange(2), 2)[0]["word"].tolist() == [[7, 8], [0, 0]]
+    with pytest.raises(OSError, match=r"ids\.bin is cut off"):
+        packed.read(np.array([2]), 2)
+
+
 # Rows through the whole road of a text data set, and the most memory that was resident meanwhile.
 MEASURE_MEMORY = """
 import sys

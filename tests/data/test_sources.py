@@ -1,5 +1,6 @@
 """Data sets by name or path: what is read, how a lone file is cut, what each mistake is told."""
 
+import csv
 import hashlib
 import json
 import tracemalloc
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfcamp.data import text_files
 from tfcamp.data.sources import (
     TextDataset,
     TextRow,
@@ -172,6 +174,27 @@ class TestFormats:
         path = tmp_path / "a.csv"
         path.write_text('text,label\n"两\n行",a\n三,b\n', encoding="utf-8")
         assert list(read_text_file(path)) == [(2, "两\n行", "a"), (4, "三", "b")]
+
+    @pytest.mark.parametrize("before", ["\n", "\r\n\r\n", "\ufeff\n"])
+    @pytest.mark.parametrize("suffix", [".tsv", ".csv"])
+    def test_a_header_may_stand_after_blank_lines(
+        self, tmp_path: Path, suffix: str, before: str
+    ) -> None:
+        content = before + "label\ttext\na\t甲\n".replace("\t", "," if suffix == ".csv" else "\t")
+        assert self.rows_of(tmp_path / f"a{suffix}", content) == [("甲", "a")]
+
+    def test_a_second_header_is_a_row(self, tmp_path: Path) -> None:
+        rows = [("甲", "a"), ("text", "label")]
+        assert self.rows_of(tmp_path / "a.tsv", "甲\ta\ntext\tlabel\n") == rows
+
+    @pytest.mark.parametrize("suffix", READERS)
+    def test_a_text_may_be_a_book(self, tmp_path: Path, suffix: str) -> None:
+        text = "书" * 200_000
+        content = {
+            ".csv": f'text,label\n"{text}",a\n',
+            ".jsonl": f'{{"text": "{text}", "label": "a"}}\n',
+        }.get(suffix, f"{text}\ta\n")
+        assert self.rows_of(tmp_path / f"a{suffix}", content) == [(text, "a")]
 
 
 class TestLoneFile:
@@ -346,6 +369,19 @@ class TestErrors:
     def test_broken_comma_separated_row(self, tmp_path: Path, content: str, told: str) -> None:
         assert f"a.csv{told}" in error_of(write(tmp_path, a_csv=content) / "a.csv")
 
+    def test_a_quote_that_is_never_closed_in_a_large_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(text_files, "_MAX_FIELD_LENGTH", 200_000)
+        limit = csv.field_size_limit(1000)
+        try:
+            write(tmp_path, a_csv='text,label\n甲,a\n"乙,b\n' + "丙,c\n" * 60_000)
+            message = error_of(tmp_path / "a.csv")
+            assert csv.field_size_limit() == 200_000
+        finally:
+            csv.field_size_limit(limit)
+        assert "a.csv:3: field larger than field limit (200000); is a quote never" in message
+
     def test_tabs_in_a_csv_file(self, tmp_path: Path) -> None:
         write(tmp_path, a_csv="text\tlabel\n")
         assert "is it tab-separated? then name it .tsv" in error_of(tmp_path / "a.csv")
@@ -359,6 +395,8 @@ class TestErrors:
             ('{"text": 7, "label": "b"}', "expected a string under \"text\", got '7'"),
             ('{"text": "乙"}', 'expected a string or an integer under "label", got nothing'),
             ('{"text": "乙", "label": true}', "got 'true'"),
+            ('{"text": "乙", "label": ""}', 'expected a label under "label", got an empty string'),
+            ('{"text": "乙", "label": " "}', 'expected a label under "label", got an empty string'),
             ('{"text": "\\ud83d", "label": "b"}', "half of a surrogate pair"),
             ('{"text": "乙", "label": ' + "9" * 5000 + "}", "expected one JSON object a line"),
         ],
@@ -429,6 +467,10 @@ class TestErrors:
     def test_swapped_columns(self, tmp_path: Path) -> None:
         write(tmp_path, a_tsv="".join(f"a\t标题{number}\n" for number in range(10_001)))
         assert "a.tsv:10001: more than 10,000 different labels" in error_of(tmp_path / "a.tsv")
+
+    def test_labels_that_stand_first(self, tmp_path: Path) -> None:
+        write(tmp_path, a_tsv="".join(f"体育\t标题{number}\n" for number in range(20)))
+        assert error_of(tmp_path / "a.tsv").endswith("or do the labels stand first?")
 
     def test_too_few_rows_to_cut(self, tmp_path: Path) -> None:
         assert "3 different texts in 3 rows are too few to cut 80/10/10" in error_of(

@@ -113,6 +113,16 @@ def test_what_was_not_read_is_said():
     assert "were translated" not in show_sentence(SENTENCE, "en", ENGLISH)
 
 
+@pytest.mark.parametrize("texts", [ENGLISH, CHINESE], ids=lambda texts: texts.language)
+@pytest.mark.parametrize(("num_tokens", "count"), [(255, "255"), (256, "≥ 256")])
+def test_of_a_sentence_that_was_not_counted_whole_a_bound_is_said(
+    texts: Texts, num_tokens: int, count: str
+):
+    """A translator counts four times the subwords that it reads, here 64."""
+    shown = show_sentence(SENTENCE._replace(num_tokens=num_tokens), "en", texts)
+    assert texts.sentence_cut.format(count=count, limit=63) in words_of(shown)
+
+
 def test_an_empty_translation_is_said_to_be_empty():
     empty = SENTENCE._replace(best=[("", -0.5)], attention=None)
     assert words_of(show_sentence(empty, "en", ENGLISH)).startswith(ENGLISH.sentence_empty)

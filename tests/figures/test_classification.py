@@ -6,8 +6,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from tfcamp.figures import classification
+from tfcamp.figures import classification, figure_svg
 from tfcamp.figures.classification import calibration, class_scores, confusion_matrix
+from tfcamp.figures.inline import inline_svg
 from tfcamp.figures.style import SHADES, drawing
 from tfcamp.figures.tables import class_table
 from tfcamp.metrics.classification import CalibrationBin, ClassScores
@@ -63,11 +64,48 @@ def test_confusion_depth_is_the_share_and_a_perfect_model_has_no_orange():
     assert [box.get_alpha() for box in boxes] == pytest.approx([0.8, 0.6, 0.3, 0.9])
 
 
-@pytest.mark.parametrize("num_classes", [1, 2, 10, 20])
+@pytest.mark.parametrize("num_classes", [1, 2, 10, 20, 31, 64, 65, 200])
 @pytest.mark.parametrize("name", ["c{}", "entertainment {}"])
 def test_confusion_names_stay_inside_the_frame(num_classes, name):
     classes = [name.format(i) for i in range(num_classes)]
     assert_text_is_inside(confusion_matrix(np.eye(num_classes, dtype=int) * 12345, classes))
+
+
+def test_confusion_of_many_classes_is_an_image():
+    confusion = np.diag(np.full(31, 6))
+    confusion[0, 2], confusion[1, 0], confusion[30] = 2, 6, 0
+    figure = confusion_matrix(confusion, [f"c{i}" for i in range(31)])
+    (image,) = figure.axes[0].images
+    pixels = np.asarray(image.get_array())
+    assert pixels.shape == (31, 31, 4) and not figure.axes[0].patches
+    # The share of the row; of mistakes by that of the largest, which is a half.
+    assert pixels[[0, 0, 0, 1, 1, 30], [0, 1, 2, 0, 1, 30], 3].tolist() == [
+        *(191, 0, 128, 255, 128, 0)
+    ]
+    fill, vermilion = (bytes.fromhex(SHADES[name].light[1:]) for name in ("fill", "vermilion"))
+    assert bytes(pixels[0, 0, :3]) == fill and bytes(pixels[0, 2, :3]) == vermilion
+    assert tuple(image.get_extent()) == (0, 31, 31, 0)
+    shown = texts(figure)
+    assert {"c0", "c30"} <= set(shown) and "6" not in shown
+    assert "share of the row · deepest orange: 50 %" in shown
+
+
+def test_confusion_of_a_hundred_classes_is_a_small_file():
+    """Drawn cell by cell, it had 10,000 boxes, and 4 MB."""
+    noise = np.random.default_rng(0).integers(0, 50, (100, 100))
+    figure = confusion_matrix(noise, [f"class {i}" for i in range(100)])
+    svg = figure_svg(figure)
+    assert len(svg) < 100_000 and svg.count("<image") == 1
+    inlined, _ = inline_svg(svg, "a-", "confusion")
+    assert 'href="data:image/png;' in inlined and "image-rendering:pixelated" in inlined
+
+
+def test_more_classes_than_names_fit_have_numbers():
+    shown = texts(confusion_matrix(np.eye(65, dtype=int), [f"c{i}" for i in range(65)]))
+    assert {"0", "5", "60"} <= set(shown) and not {"c0", "1", "65"} & set(shown)
+    assert "classes by number, from 0 · share of the row · deepest orange: 0 %" in shown
+    shown = texts(confusion_matrix(np.eye(64, dtype=int), [f"c{i}" for i in range(64)]))
+    assert {"c0", "c1", "c63"} <= set(shown)
 
 
 def test_confusion_refuses_what_does_not_fit():

@@ -121,13 +121,6 @@ def test_shrinking_averages() -> None:
     assert np.abs(pixels.astype(int) - 127).max() < 16
 
 
-def test_keeping_the_ratio_leaves_bars() -> None:
-    data = encoded(Image.new("RGB", (10, 10), "white"))
-    pixels = decode(data, 16, 48, keep_aspect=True)[..., 0]
-    assert (pixels[:, 16:32] == 255).all()
-    assert (pixels[:, :15] == 0).all() and (pixels[:, 33:] == 0).all()
-
-
 def test_windows_are_cut_out() -> None:
     windows = tf.constant([[3, 2, 6, 4], [25, 15, 100, 100], [-5, -5, 7, 8], [90, 90, 5, 5]])
     images, valid = decode_images(tf.constant([PNG] * 4), 4, 6, windows=windows)
@@ -211,6 +204,30 @@ def test_an_image_bomb_is_refused_by_its_header() -> None:
     assert image_sizes(tf.constant([bomb])).numpy().tolist() == [[13_000, 13_000]]
     _, valid = decode_images(tf.constant([bomb, PNG]), 4, 4)
     assert valid.numpy().tolist() == [False, True]
+
+
+def jpeg_with_a_planted_header(marker: int) -> bytes:
+    """A JPEG of 90 x 120 that seems to be one of 16 x 16 to who reads a length after any marker.
+
+    The decoder reads none after this one, so for it what follows is the segment APP0. For others
+    the marker of APP0 is the length, 65,504, of a segment that ends where a comment holds another
+    frame header.
+    """
+    data = encoded(Image.new("RGB", (120, 90)), "JPEG")
+    begin = data[:2] + b"\xff" + bytes([marker])
+    (length,) = struct.unpack(">H", data[4:6])
+    start, rest = begin + data[2 : 4 + length], data[4 + length :]
+    planted = b"\xff\xc0" + struct.pack(">HBHH", 11, 8, 16, 16) + bytes(8)
+    comment = bytes(len(begin) + 0xFFE0 - len(start) - 4) + planted
+    return start + b"\xff\xfe" + struct.pack(">H", 2 + len(comment)) + comment + rest
+
+
+@pytest.mark.parametrize("marker", [0xD0, 0xD7, 0x01, 0x00])
+def test_the_size_is_the_decoders(marker: int) -> None:
+    data = tf.constant([JPEG, jpeg_with_a_planted_header(marker), PNG])
+    assert image_sizes(data).numpy().tolist() == [[20, 30], [90, 120], [20, 30]]
+    assert decode_images(data, 4, 4).valid.numpy().all()
+    assert decode_images(data, 4, 4, max_pixels=5000).valid.numpy().tolist() == [True, False, True]
 
 
 def test_the_limit_counts_pixels() -> None:

@@ -100,7 +100,8 @@ class PackedExamples:
             for position, row in enumerate(rows):
                 size = min(int(self.lengths[row]), length)
                 file.seek(int(self._starts[row]) * row_bytes)
-                file.readinto(ids[position, :size].data)
+                if file.readinto(ids[position, :size].data) != size * row_bytes:
+                    raise OSError(f"{self._path} is cut off; delete its folder")
         weights = np.ones(len(rows), np.float32)
         if num_real is not None:
             weights[num_real:] = 0.0

@@ -29,6 +29,9 @@ TEXT_COLUMNS = ("text", "title", "sentence")
 LABEL_COLUMNS = ("label", "category")
 # From these the encoding of a file that is not UTF-8 is guessed.
 _SAMPLE_BYTES = 1 << 16
+# In characters. Python's own limit, 131,072, is less than a book's; without one, a quote that is
+# never closed would bring the rest of a file into memory.
+_MAX_FIELD_LENGTH = 1 << 24
 
 
 class FileRow(NamedTuple):
@@ -61,14 +64,16 @@ def read_text_file(path: Path) -> Iterator[FileRow]:
 
 def read_tab_separated(path: Path) -> Iterator[FileRow]:
     """Yields the rows of a tab-separated file, whatever its suffix."""
-    columns = _Columns(text=0, label=1, width=2)
+    columns = None
     for number, line in enumerate(read_lines(path), start=1):
         if not line:
             continue
         fields = line.split("\t")
-        if number == 1 and (header := _header_columns(fields)):
-            columns = header
-            continue
+        if columns is None:
+            columns = _header_columns(fields)
+            if columns is not None:
+                continue
+            columns = _Columns(text=0, label=1, width=2)
         if len(fields) != columns.width:
             raise UserError(f"{path}:{number}: {_wrong_tab_count(fields, columns)}")
         yield FileRow(number, fields[columns.text], _label_in(fields, columns, path, number))
@@ -76,6 +81,8 @@ def read_tab_separated(path: Path) -> Iterator[FileRow]:
 
 def read_comma_separated(path: Path) -> Iterator[FileRow]:
     """Yields the rows of a comma-separated file that has a header."""
+    # The limit belongs to the process: another reader's larger one stays.
+    csv.field_size_limit(max(csv.field_size_limit(), _MAX_FIELD_LENGTH))
     # Strict, so that a stray quote is an error that names its line and does not swallow rows.
     reader = csv.reader((line + "\n" for line in read_lines(path)), strict=True)
     columns = None
@@ -137,6 +144,10 @@ def read_json_lines(path: Path) -> Iterator[FileRow]:
                     f"{_json(label)}"
                 )
             label = str(label).strip()
+            if not label:
+                raise UserError(
+                    f'{where}: expected a label under "{label_key}", got an empty string'
+                )
         if not _is_unicode(text) or not _is_unicode(label or ""):
             raise UserError(
                 f"{where}: a \\u escape is half of a surrogate pair; write the character"

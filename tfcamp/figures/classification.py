@@ -1,8 +1,11 @@
 """What a classifier confuses, how sure it is, and how well it knows each class."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -30,6 +33,13 @@ from tfcamp.metrics.classification import CalibrationBin, ClassScores
 _DEEP = 0.78
 # The largest mistake is no deeper than this, so that dark letters stay readable on it.
 _DEEPEST_MISTAKE = 0.6
+# Classes of a confusion matrix whose cells are drawn one by one: each cell takes a millisecond, and
+# half a kilobyte of the file.
+_MOST_WRITTEN = 30
+# Classes whose names stand beside the matrix, and the pixels that a cell needs for them.
+_MOST_NAMED, _NAMED_CELL = 64, 18
+# About how wide a matrix without numbers is, and how far numbers of classes stand apart.
+_IMAGE_SIDE, _NUMBERED_STEP = 800, 40
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
@@ -38,6 +48,9 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
     Right answers are blue, by their share of the row. Mistakes are orange, by their share of the
     row too, but on a scale of their own that ends at the largest one: on one scale a good model's
     mistakes could not be seen.
+
+    Of more than 30 classes the colours alone are drawn, as one image; of more than 64, classes
+    have numbers, from 0, in place of names.
 
     Args:
       confusion: int[C, C]; row: true class, column: predicted class.
@@ -50,65 +63,46 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
     num_classes = len(classes)
     if confusion.shape != (num_classes, num_classes) or not num_classes:
         raise ValueError(f"{num_classes} classes do not fit a matrix of shape {confusion.shape}")
-    names = [printable(name) for name in classes]
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     largest = float((shares - np.diag(np.diag(shares))).max())
 
-    cell = 44 if num_classes <= 12 else 38
-    widest = max(text_width(name) for name in names)
-    slanted = widest > cell - 4
+    step, size = 1, SIZE
+    if num_classes <= _MOST_WRITTEN:
+        cell = 44 if num_classes <= 12 else 38
+        footer = f"small: share of the row · deepest orange: {_percent(largest)}"
+    else:
+        cell = max(1, round(_IMAGE_SIDE / num_classes))
+        footer = f"share of the row · deepest orange: {_percent(largest)}"
+        size = SMALL
+        if num_classes <= _MOST_NAMED:
+            cell = max(cell, _NAMED_CELL)
+        else:
+            step = _round_step(_NUMBERED_STEP / cell)
+            footer = f"classes by number, from 0 · {footer}"
+    ticks = range(0, num_classes, step)
+    names = [printable(classes[i]) if step == 1 else str(i) for i in ticks]
+    widest = max(text_width(name, size) for name in names)
+    slanted = widest > cell * step - 4
     left = 34 + widest
-    top = 42 + (0.72 * widest if slanted else SIZE)
+    top = 42 + (0.72 * widest if slanted else size)
     side = cell * num_classes
     right = 12 + (0.72 * widest if slanted else 0)
-    footer = f"small: share of the row · deepest orange: {_percent(largest)}"
     width = left + max(side + right, text_width(footer, SMALL))
     with drawing():
         figure = new_figure(width, top + side + 40)
         axes = add_axes(figure, left, top, side, side)
         axes.set(xlim=(0, num_classes), ylim=(num_classes, 0))
         axes.spines[:].set_visible(False)
-        for (row, column), count in np.ndenumerate(confusion):
-            share = float(shares[row, column])
-            right_answer = row == column
-            depth = share if right_answer else _DEEPEST_MISTAKE * share / (largest or 1)
-            box = Rectangle(
-                (column, row),
-                1,
-                1,
-                facecolor=FILL if right_answer else VERMILION,
-                alpha=depth,
-                linewidth=0,
-            )
-            axes.add_patch(box)
-            if not count and not right_answer:
-                continue
-            color = ON_FILL if right_answer and share > _DEEP else INK
-            axes.text(
-                column + 0.5,
-                row + 0.44,
-                f"{count:,}",
-                color=color,
-                ha="center",
-                va="center",
-                fontsize=SMALL if count < 10_000 else SMALL - 2,
-                fontweight="bold" if right_answer else "normal",
-            )
-            axes.text(
-                column + 0.5,
-                row + 0.78,
-                _percent(share),
-                color=color,
-                ha="center",
-                va="center",
-                fontsize=SMALL - 2.5,
-            )
-        for i in range(num_classes + 1):
+        if num_classes <= _MOST_WRITTEN:
+            _write_cells(axes, confusion, shares, largest)
+        else:
+            _paint_cells(axes, shares, largest)
+        for i in [*ticks, num_classes]:
             axes.plot([0, num_classes], [i, i], color=RULE, linewidth=0.8, clip_on=False)
             axes.plot([i, i], [0, num_classes], color=RULE, linewidth=0.8, clip_on=False)
-        middles = np.arange(num_classes) + 0.5
-        axes.set_yticks(middles, names, color=INK, fontsize=SIZE)
-        axes.set_xticks(middles, names, color=INK, fontsize=SIZE)
+        middles = np.array(ticks) + 0.5
+        axes.set_yticks(middles, names, color=INK, fontsize=size)
+        axes.set_xticks(middles, names, color=INK, fontsize=size)
         axes.tick_params(length=0, pad=6, top=False, labeltop=True, labelbottom=False)
         if slanted:
             for label in axes.get_xticklabels():
@@ -129,6 +123,72 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
             va="center",
         )
     return figure
+
+
+def _write_cells(axes: Axes, confusion: np.ndarray, shares: np.ndarray, largest: float) -> None:
+    """Draws cells one by one, with the count and its share in each that has any."""
+    for (row, column), count in np.ndenumerate(confusion):
+        share = float(shares[row, column])
+        right_answer = row == column
+        depth = share if right_answer else _DEEPEST_MISTAKE * share / (largest or 1)
+        box = Rectangle(
+            (column, row),
+            1,
+            1,
+            facecolor=FILL if right_answer else VERMILION,
+            alpha=depth,
+            linewidth=0,
+        )
+        axes.add_patch(box)
+        if not count and not right_answer:
+            continue
+        color = ON_FILL if right_answer and share > _DEEP else INK
+        axes.text(
+            column + 0.5,
+            row + 0.44,
+            f"{count:,}",
+            color=color,
+            ha="center",
+            va="center",
+            fontsize=SMALL if count < 10_000 else SMALL - 2,
+            fontweight="bold" if right_answer else "normal",
+        )
+        axes.text(
+            column + 0.5,
+            row + 0.78,
+            _percent(share),
+            color=color,
+            ha="center",
+            va="center",
+            fontsize=SMALL - 2.5,
+        )
+
+
+def _paint_cells(axes: Axes, shares: np.ndarray, largest: float) -> None:
+    """Draws all cells as an image of one pixel each, clear where there is nothing.
+
+    Nothing is written on them, so the largest mistake has the full colour.
+    """
+    num_classes = len(shares)
+    right_answer = np.eye(num_classes, dtype=bool)
+    pixels = np.where(right_answer[..., np.newaxis], to_rgba(FILL), to_rgba(VERMILION))
+    pixels[..., 3] = np.where(right_answer, shares, shares / (largest or 1))
+    axes.imshow(
+        np.round(255 * pixels).astype(np.uint8),
+        extent=(0, num_classes, num_classes, 0),
+        aspect="auto",
+        interpolation="none",
+    )
+
+
+def _round_step(least: float) -> int:
+    """Returns the smallest of 1, 2, 5, 10, 20, 50 ... that is not below `least`.
+
+    >>> [_round_step(least) for least in (0.5, 3.1, 10, 12)]
+    [1, 5, 10, 20]
+    """
+    power = 10 ** max(0, math.floor(math.log10(least)))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least)
 
 
 def calibration(bins: Sequence[CalibrationBin], *, error: float | None = None) -> Figure:

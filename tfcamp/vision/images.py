@@ -19,9 +19,6 @@ _MAX_IMAGES_AT_ONCE = 16
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
-# A photograph has about ten segments before its frame header, one with a large colour profile or
-# a depth map some hundreds. The limit bounds the work on a file made of nothing else.
-_MAX_JPEG_SEGMENTS = 512
 
 
 class DecodedImages(NamedTuple):
@@ -42,7 +39,6 @@ def decode_images(
     width: int,
     *,
     windows: tf.Tensor | None = None,
-    keep_aspect: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> DecodedImages:
     """Decodes PNG and JPEG images of any size and brings them to one size.
@@ -53,10 +49,8 @@ def decode_images(
     camera noted in EXIF: `tfcamp.data.image_splits.turn_upright` is for that. An image is not valid
     where it is neither PNG nor JPEG, is cut off or damaged, or has more than `max_pixels` pixels.
 
-    Images are stretched to the size unless `keep_aspect` asks for black bars. A house number fills
-    its picture, so stretching shows each digit with all the pixels that there are, and three
-    digits about as wide as they are tall; bars would spend two thirds of a 1:2 image on nothing
-    where the number is one digit.
+    Images are stretched to the size. A house number fills its picture, so stretching shows each
+    digit with all the pixels that there are; black bars would spend them on nothing.
 
     Args:
       encoded: string[B], files' contents.
@@ -64,7 +58,6 @@ def decode_images(
       width: columns of the result.
       windows: int32[B, 4], the part of each image to take: left, top, width, height in its pixels
         (what lies outside the image is cut off); None for the whole.
-      keep_aspect: whether to keep the ratio of the sides.
       max_pixels: limit of an image's own width times height.
     """
     encoded = tf.convert_to_tensor(encoded, tf.string)
@@ -88,19 +81,13 @@ def decode_images(
         pixels = decode_pixels(data)
         if window:
             pixels = _take_window(pixels, *window)
-        return row, _resize(pixels, height, width, keep_aspect) / 255.0
+        return row, tf.image.resize(pixels, [height, width], antialias=True) / 255.0
 
-    # What fails in a data set can be passed over; what fails in a graph fails all of it.
-    decoded = (
-        tf.data.Dataset.from_tensor_slices(tuple(elements))
-        .map(decode, num_parallel_calls=at_once)
-        .ignore_errors()
-        .batch(tf.maximum(tf.cast(batch_size, tf.int64), 1))
-        .with_options(_options_of_a_short_dataset())
+    decoded = tf.data.Dataset.from_tensor_slices(tuple(elements)).map(
+        decode, num_parallel_calls=at_once
     )
-    # At most one batch comes out, and none where no image is valid.
     none = (rows[:0], tf.zeros([0, height, width, 3]))
-    rows, images = decoded.reduce(none, lambda _, batch: batch)
+    rows, images = _all_that_succeed(decoded, batch_size, none)
     shape = tf.stack([batch_size, height, width, 3])
     indices = tf.cast(rows[:, tf.newaxis], tf.int32)
     images = tf.ensure_shape(tf.scatter_nd(indices, images, shape), [None, height, width, 3])
@@ -148,12 +135,20 @@ def decode_pixels(data: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _options_of_a_short_dataset() -> tf.data.Options:
-    """Setting up what speeds up a long data set takes longer than the few elements of this one."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False
-    return options
+def _all_that_succeed(dataset: tf.data.Dataset, num_elements: tf.Tensor, none: Any) -> Any:
+    """Returns the elements that can be computed, in their order, as one batch.
+
+    What fails in a data set can be passed over; what fails in a graph fails all of it.
+
+    Args:
+      dataset: a short one, whose elements may fail.
+      num_elements: int32[], at least as many as it has.
+      none: what to return where all fail.
+    """
+    batch = dataset.ignore_errors().batch(tf.maximum(tf.cast(num_elements, tf.int64), 1))
+    # The one batch, or else what stands after it. `reduce` would optimise the data set first, which
+    # takes longer than the few elements.
+    return batch.concatenate(tf.data.Dataset.from_tensors(none)).take(1).get_single_element()
 
 
 def _begins_with(encoded: tf.Tensor, signature: bytes) -> tf.Tensor:
@@ -172,16 +167,12 @@ def _has_alpha(encoded: tf.Tensor) -> tf.Tensor:
     return _begins_with(encoded, _PNG_SIGNATURE) & has_alpha
 
 
-def _bytes_at(encoded: tf.Tensor, positions: tf.Tensor, length: int) -> tf.Tensor:
-    """Returns int32[B, length], the bytes from each position on; zeros beyond the end."""
-    positions = tf.clip_by_value(positions, 0, tf.strings.length(encoded))
-    parts = tf.strings.substr(encoded, positions, tf.fill(tf.shape(positions), length))
-    return tf.cast(tf.io.decode_raw(parts, tf.uint8, fixed_length=length), tf.int32)
-
-
 def _png_sizes(encoded: tf.Tensor) -> tf.Tensor:
     """The first chunk is IHDR: its name, then width and height with four bytes each."""
-    header = _bytes_at(encoded, tf.fill([tf.size(encoded)], 12), 12)
+    start = tf.minimum(tf.strings.length(encoded), 12)
+    parts = tf.strings.substr(encoded, start, tf.fill(tf.shape(start), 12))
+    # Zeros stand for what is missing at the end.
+    header = tf.io.decode_raw(parts, tf.uint8, fixed_length=12)
     sides = tf.cast(tf.reshape(header[:, 4:], [-1, 2, 4]), tf.int64) * [2**24, 2**16, 2**8, 1]
     sizes = tf.reverse(tf.reduce_sum(sides, axis=2), [1])
     is_header = tf.reduce_all(header[:, :4] == list(b"IHDR"), axis=1, keepdims=True)
@@ -189,32 +180,15 @@ def _png_sizes(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _jpeg_sizes(encoded: tf.Tensor, is_jpeg: tf.Tensor) -> tf.Tensor:
-    """Walks the segments of all files at once to their frame headers (ITU T.81, B.1 and B.2)."""
+    """Asks the decoder itself: who walks the segments in another way can be shown other sizes."""
+    rows = tf.where(is_jpeg)[:, 0]
 
-    def unfinished(positions: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_any(positions >= 0)
+    def read_header(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return row, tf.io.extract_jpeg_shape(encoded[row], tf.int64)[:2]
 
-    def advance(positions: tf.Tensor, sizes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # FF, marker, length (which counts itself), precision, height, width.
-        segments = _bytes_at(encoded, positions, 9)
-        marker, length = segments[:, 1], 256 * segments[:, 2] + segments[:, 3]
-        walking = (positions >= 0) & (segments[:, 0] == 0xFF)
-        # DHT, JPG and DAC stand among the sixteen frame headers without being one.
-        is_other = tf.reduce_any(marker[:, tf.newaxis] == [0xC4, 0xC8, 0xCC], axis=1)
-        is_frame = walking & (tf.bitwise.bitwise_and(marker, 0xF0) == 0xC0)
-        is_frame &= tf.logical_not(is_other)
-        found = 256 * segments[:, 5::2] + segments[:, 6::2]
-        sizes = tf.where(is_frame[:, tf.newaxis], found, sizes)
-        # FF may be repeated before a marker. The picture itself comes after the frame header.
-        is_fill, is_picture = marker == 0xFF, (marker == 0xD9) | (marker == 0xDA)
-        stops = is_frame | is_picture | (length < 2)
-        walking &= is_fill | tf.logical_not(stops)
-        positions += tf.where(is_fill, 1, 2 + length)
-        return tf.where(walking, positions, -1), sizes
-
-    start = (tf.where(is_jpeg, 2, -1), tf.zeros([tf.size(encoded), 2], tf.int32))
-    _, sizes = tf.while_loop(unfinished, advance, start, maximum_iterations=_MAX_JPEG_SEGMENTS)
-    return tf.cast(sizes, tf.int64)
+    read = tf.data.Dataset.from_tensor_slices(rows).map(read_header)
+    rows, sizes = _all_that_succeed(read, tf.size(encoded), (rows[:0], tf.zeros([0, 2], tf.int64)))
+    return tf.scatter_nd(rows[:, tf.newaxis], sizes, [tf.size(encoded, tf.int64), 2])
 
 
 def _on_white(pixels: tf.Tensor) -> tf.Tensor:
@@ -231,21 +205,3 @@ def _take_window(pixels: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     begin = tf.clip_by_value(corner, 0, size - 1)
     end = tf.clip_by_value(corner + extent, begin + 1, size)
     return pixels[begin[0] : end[0], begin[1] : end[1]]
-
-
-def _resize(pixels: tf.Tensor, height: int, width: int, keep_aspect: bool) -> tf.Tensor:
-    """Returns float32[height, width, 3] in [0, 255]; a smaller image averages what it covers."""
-    target = tf.constant([height, width], tf.float32)
-    size = tf.cast(tf.shape(pixels)[:2], tf.float32)
-    scale = target / size
-    if keep_aspect:
-        scale = tf.fill([2], tf.reduce_min(scale))
-    # `tf.image.resize(antialias=True)` is this op without the translation.
-    return tf.raw_ops.ScaleAndTranslate(
-        images=pixels[tf.newaxis],
-        size=[height, width],
-        scale=scale,
-        translation=(target - size * scale) / 2.0,
-        kernel_type="triangle",
-        antialias=True,
-    )[0]
