@@ -72,8 +72,9 @@ def write_results(
         **splits,
     }
     # The split that decides nothing, where there is one with labels.
-    shown = evaluations["test" if "test" in splits else "dev"]
-    figures = _figures(config, data, model, history, shown, int(facts["best_step"]))
+    shown = "test" if "test" in splits else "dev"
+    best_step = int(facts["best_step"])
+    figures = _figures(config, data, model, history, evaluations[shown], best_step)
     for note in {save_figure(figure, run.figures, name).note for name, figure in figures.items()}:
         if note:
             run.say(note)
@@ -83,11 +84,12 @@ def write_results(
         subtitle=f"{config.model} on {data.dataset.name}, {len(data.train):,} training rows",
         config=dataclasses.asdict(config),
         metrics={
+            f"{shown} accuracy": splits[shown]["accuracy"],
             **splits,
             "parameters": facts["parameters"],
-            "seconds": round(run.seconds),
+            "seconds": metrics["wall_time"]["value"],
         },
-        sections=_sections(figures, shown),
+        sections=_sections(figures, evaluations[shown]),
         environment=describe_environment(),
     )
     for name, evaluation in evaluations.items():

@@ -95,9 +95,10 @@ def write_results(
         subtitle=f"{config.model} on {data.dataset.name}, {len(data.train):,} training rows",
         config=dataclasses.asdict(config),
         metrics={
+            f"{shown} accuracy": splits[shown]["accuracy"],
             **splits,
             "parameters": facts["parameters"],
-            "seconds": round(run.seconds),
+            "seconds": metrics["wall_time"]["value"],
         },
         sections=_sections(figures, evaluations[shown], report),
         environment=describe_environment(),

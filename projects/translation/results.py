@@ -83,8 +83,8 @@ def write_results(
         **splits,
     }
     # The split that decides nothing, where there is one.
-    shown = evaluations.get("test", evaluations["dev"])
-    figures = _figures(model, history, shown, int(facts["best_step"]))
+    shown = "test" if "test" in splits else "dev"
+    figures = _figures(model, history, evaluations[shown], int(facts["best_step"]))
     for note in {save_figure(figure, run.figures, name).note for name, figure in figures.items()}:
         if note:
             run.say(note)
@@ -95,12 +95,13 @@ def write_results(
         f"{len(data.train):,} training pairs",
         config=dataclasses.asdict(config),
         metrics={
+            f"{shown} BLEU": splits[shown]["bleu"],
             **{name: evaluation.report.scalars() for name, evaluation in evaluations.items()},
-            "parameters": facts["parameters"],
             "dev_perplexity": facts["dev_perplexity"],
-            "seconds": round(run.seconds),
+            "parameters": facts["parameters"],
+            "seconds": metrics["wall_time"]["value"],
         },
-        sections=_sections(figures, shown),
+        sections=_sections(figures, evaluations[shown]),
         environment=describe_environment(),
     )
     for name, evaluation in evaluations.items():
