@@ -160,6 +160,8 @@ class TestFetchFiles:
         assert message.startswith(f"mine: cannot download {NO_HOST}a (Connection refused); ")
         assert message.endswith(f"yourself: {tmp_path / 'mine/a'}, {tmp_path / 'mine/b'}")
         assert list(tmp_path.iterdir()) == []
+        self.error_of(NO_HOST, tmp_path / "misspelt/mine")
+        assert list(tmp_path.iterdir()) == []
 
     def test_the_second_file_breaks_off(self, tmp_path: Path, host: Host) -> None:
         host.fault("b.cut")

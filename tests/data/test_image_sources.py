@@ -390,7 +390,8 @@ class TestOwnImages:
     def test_a_missing_image(self, tmp_path: Path) -> None:
         put_own(tmp_path / "own", [(f"{number}.png", "1") for number in range(10)])
         (tmp_path / "own/7.png").unlink()
-        assert "own/7.png: cannot be read: No such file" in error_of(tmp_path / "own")
+        told = error_of(tmp_path / "own")
+        assert "labels.csv:9: there is no 7.png" in told and "1 of 10 images are missing" in told
 
 
 class TestCrops:

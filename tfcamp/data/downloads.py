@@ -74,6 +74,8 @@ def fetch_files(name: str, folder: Path, urls: Mapping[str, str], difference: Di
         cannot be written; says which files to put where.
     """
     holding = folder / ".download"
+    # A --data-dir that was misspelt goes again; one that the user made stays, even if it is empty.
+    made = () if folder.parent.exists() else (folder.parent,)
     _refuse_a_mixture(folder, urls, difference)
     try:
         try:
@@ -86,7 +88,7 @@ def fetch_files(name: str, folder: Path, urls: Mapping[str, str], difference: Di
                 for file in lacking:
                     (holding / file).replace(folder / file)
         finally:
-            for emptied in (holding, folder):
+            for emptied in (holding, folder, *made):
                 with contextlib.suppress(OSError):  # it holds what has come
                     emptied.rmdir()
     except DownloadError as error:

@@ -32,6 +32,7 @@ from tfcamp.data.image_splits import (
     turn_upright,
 )
 from tfcamp.data.image_stores import FolderImages, Images, ZipImages
+from tfcamp.data.storage import inside
 from tfcamp.data.text_files import read_lines
 from tfcamp.data.text_splits import sha256_of
 from tfcamp.errors import UserError
@@ -103,6 +104,12 @@ def load_labelled_images(folder: Path, *, seed: int) -> ImageDataset:
         seen[name] = line
         entry = _Entry(name, number, None)
         (undivided if split is None else parts[split]).append(entry)
+    missing = [name for name in seen if not (folder / inside(name, path)).is_file()]
+    if missing:
+        raise UserError(
+            f"{path}:{seen[missing[0]]}: there is no {missing[0]} in {folder}; {len(missing)} of "
+            f"{len(seen)} images are missing"
+        )
     notes = ()
     images = FolderImages(folder)
     if undivided:
