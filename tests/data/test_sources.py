@@ -145,11 +145,12 @@ class TestFormats:
         )
         assert self.rows_of(tmp_path / "a.tsv", content) == list(self.ROWS)
 
-    def test_comma_separated(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("header", ["label,text", "类别,标题"])
+    def test_comma_separated(self, tmp_path: Path, header: str) -> None:
         rows = "".join(
             '{},"{}"\n'.format(label, text.replace('"', '""')) for text, label in self.ROWS
         )
-        assert self.rows_of(tmp_path / "a.csv", "label,text\n" + rows) == list(self.ROWS)
+        assert self.rows_of(tmp_path / "a.csv", header + "\n" + rows) == list(self.ROWS)
 
     def test_json_lines(self, tmp_path: Path) -> None:
         rows = (json.dumps({"category": label, "title": text}) + "\n" for text, label in self.ROWS)
@@ -382,9 +383,10 @@ class TestErrors:
             csv.field_size_limit(limit)
         assert "a.csv:3: field larger than field limit (200000); is a quote never" in message
 
-    def test_tabs_in_a_csv_file(self, tmp_path: Path) -> None:
-        write(tmp_path, a_csv="text\tlabel\n")
+    def test_no_commas_in_a_csv_file(self, tmp_path: Path) -> None:
+        write(tmp_path, a_csv="text\tlabel\n", b_csv="text;label\n")
         assert "is it tab-separated? then name it .tsv" in error_of(tmp_path / "a.csv")
+        assert "cut by semicolons: save it with commas" in error_of(tmp_path / "b.csv")
 
     @pytest.mark.parametrize(
         ("row", "told"),

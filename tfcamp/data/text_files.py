@@ -25,8 +25,13 @@ from typing import NamedTuple
 from tfcamp.data.encodings import likely_encoding
 from tfcamp.errors import UserError
 
-TEXT_COLUMNS = ("text", "title", "sentence")
-LABEL_COLUMNS = ("label", "category")
+TEXT_COLUMNS = ("text", "title", "sentence", "文本", "标题", "内容")
+LABEL_COLUMNS = ("label", "category", "标签", "类别")
+# What a first line without a comma is cut by, and what to do.
+_NO_COMMAS = {
+    "\t": "; is it tab-separated? then name it .tsv",
+    ";": "; its columns are cut by semicolons: save it with commas",
+}
 # From these the encoding of a file that is not UTF-8 is guessed.
 _SAMPLE_BYTES = 1 << 16
 # In characters. Python's own limit, 131,072, is less than a book's; without one, a quote that is
@@ -95,10 +100,10 @@ def read_comma_separated(path: Path) -> Iterator[FileRow]:
             if columns is None:
                 columns = _header_columns(fields)
                 if columns is None:
-                    hint = "; is it tab-separated? then name it .tsv" if "\t" in fields[0] else ""
+                    hints = (hint for mark, hint in _NO_COMMAS.items() if mark in fields[0])
                     raise UserError(
                         f'{path}:{number}: expected a header that names the columns, such as "text,'
-                        f'label", got {_shortened(",".join(fields))}{hint}'
+                        f'label", got {_shortened(",".join(fields))}{next(hints, "")}'
                     )
                 continue
             if len(fields) != columns.width:
