@@ -115,7 +115,7 @@ def write_results(
         run.say(f"  {evaluation.report.bleu}")
         run.say(f"  {evaluation.report.chrf}")
         run.say(f"  {evaluation.report.exact_match:.1%} are the reference, letter by letter")
-    for note in shown.report.notes:
+    for note in evaluations[shown].report.notes:
         run.say(f"note: {note}")
     if "train" in evaluations:
         run.say(
