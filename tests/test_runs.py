@@ -21,9 +21,9 @@ import pytest
 
 from tests.disk import full_disk, memory_bucket
 from tfcamp import runs
-from tfcamp.data.storage import as_path
+from tfcamp.data.storage import as_path, write_json
 from tfcamp.errors import Diverged, UserError
-from tfcamp.runs import Run, write_json
+from tfcamp.runs import Run
 
 ROOT = Path(__file__).parents[1]
 

@@ -32,7 +32,15 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from tfcamp.data.locks import FolderLock
-from tfcamp.data.storage import FolderCopy, as_path, is_remote, remote_errors, whole_file
+from tfcamp.data.storage import (
+    FolderCopy,
+    as_path,
+    gone,
+    is_remote,
+    remote_errors,
+    whole_file,
+    write_json,
+)
 from tfcamp.environment import describe_environment
 from tfcamp.errors import Diverged, UserError
 from tfcamp.run_options import asks_for_more, different_option, no_run, read_run_config
@@ -150,7 +158,7 @@ class Run:
             return
         tqdm.write(line)  # above a progress bar, where one is shown
         if self.is_gone():
-            raise self._gone()
+            raise gone(self.home)
         with open(self.folder / "log.txt", "a", encoding="utf-8") as log:
             log.write(f"{datetime.now().isoformat(timespec='seconds')}  {line}\n")
         self._send()
@@ -204,7 +212,7 @@ class Run:
         if not self.chief:
             return
         if self.is_gone():
-            raise self._gone()
+            raise gone(self.home)
         self._send()
         write_json(self.folder / "metrics.json", self.metrics)  # after all the rest
         self._send()
@@ -249,10 +257,10 @@ class Run:
           UserError: the body failed because the run folder is gone.
         """
         unexplained = isinstance(error, Exception) and not isinstance(error, UserError)
-        gone = unexplained and self.chief and self.is_gone()
+        is_gone = unexplained and self.chief and self.is_gone()
         self.close()
-        if gone:
-            raise self._gone() from error
+        if is_gone:
+            raise gone(self.home) from error
         is_mistake = isinstance(error, UserError) and not isinstance(error, Diverged)
         if is_mistake and self._nameless and not self._took_steps():
             shutil.rmtree(self.folder, ignore_errors=True)  # nobody would go on with it
@@ -302,12 +310,6 @@ class Run:
         if self._copy is not None:
             self._copy.send()
 
-    def _gone(self) -> UserError:
-        return UserError(
-            f"{self.home} is gone: was the run folder moved or deleted? training cannot go on "
-            "without it; the same command begins anew"
-        )
-
     def _compare(self, before: Mapping, now: Mapping, may_differ: Collection[str]) -> None:
         name = different_option(before, now, may_differ)
         if name is None:
@@ -332,13 +334,6 @@ class Run:
                 f"this run began with {before['threads']} threads, now there are "
                 f"{now['threads']}: its results will differ in the last bits"
             )
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON so that ``path`` is either the old file or the whole new one."""
-    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
-    with whole_file(path) as file:
-        file.write(text.encode())
 
 
 def _make_folder(parent: Path) -> Path:

@@ -120,6 +120,6 @@ def _guess_by_columns(path: Path) -> Task:
     if columns.has_header or columns.width > 2:
         return "translation"
     # Labels repeat, also where they stand first by mistake, which the news project tells.
-    columns = zip(*(fields for fields in lines if len(fields) == 2), strict=True)
-    has_labels = any(len(set(column)) <= len(column) / 2 for column in columns)
+    fields_by_column = zip(*(fields for fields in lines if len(fields) == 2), strict=True)
+    has_labels = any(len(set(fields)) <= len(fields) / 2 for fields in fields_by_column)
     return "news" if has_labels else "translation"

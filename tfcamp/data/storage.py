@@ -7,13 +7,14 @@ is an ``etils.epath`` path, which has the same methods and leaves the work to ``
 import atexit
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from etils import epath
 
@@ -101,6 +102,21 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(Exception):  # the first error is the one to tell
             partial.unlink(missing_ok=True)
         raise
+
+
+def gone(folder: Path) -> UserError:
+    """Returns the error of a training whose folder is not there any more."""
+    return UserError(
+        f"{folder} is gone: was the run folder moved or deleted? training cannot go on "
+        "without it; the same command begins anew"
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON so that ``path`` is either the old file or the whole new one."""
+    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 @contextlib.contextmanager

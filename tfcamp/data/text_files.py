@@ -75,10 +75,10 @@ def read_tab_separated(path: Path) -> Iterator[FileRow]:
             continue
         fields = line.split("\t")
         if columns is None:
-            columns = _header_columns(fields)
-            if columns is not None:
+            header = _header_columns(fields)
+            columns = header or _Columns(text=0, label=1, width=2)
+            if header:
                 continue
-            columns = _Columns(text=0, label=1, width=2)
         if len(fields) != columns.width:
             raise UserError(f"{path}:{number}: {_wrong_tab_count(fields, columns)}")
         yield FileRow(number, fields[columns.text], _label_in(fields, columns, path, number))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from tfcamp.demo.answers import HeadlineAnswer, NumberAnswer, Refusal, SentenceAnswer, Word
 from tfcamp.demo.texts import Texts
+from tfcamp.export.translation_model import COUNTED_LENGTHS
 from tfcamp.figures import attention_map, figure_svg
 from tfcamp.figures.inline import inline_svg
 
@@ -22,7 +23,6 @@ _FULL_EVIDENCE = 0.5
 _ANNOTATED = 0.3  # share of the full colour from which a word has its probability below it
 _UNSURE = 0.5
 _MOST_CELLS = 900  # of a map of attention: each takes time to draw, and a larger map is not read
-_COUNTED = 4  # times as many subwords as it translates are counted by a translator, and no more
 _ORANGE = (255, 120, 0)
 
 # matplotlib's settings belong to the process: one figure at a time.
@@ -100,7 +100,7 @@ def show_sentence(answer: SentenceAnswer, target: str, texts: Texts) -> str:
     best = _escape(answer.best[0][0]) or _escape(texts.sentence_empty)
     parts = [f'<p class="answer" lang="{_escape(target)}">{best}</p>']
     if answer.num_tokens > answer.max_tokens:
-        is_all = answer.num_tokens < _COUNTED * answer.max_tokens
+        is_all = answer.num_tokens < COUNTED_LENGTHS * answer.max_tokens
         count = f"{answer.num_tokens}" if is_all else f"≥ {answer.num_tokens}"
         limits = {"count": count, "limit": answer.max_tokens - 1}
         parts.append(_note(texts.sentence_cut.format(**limits)))

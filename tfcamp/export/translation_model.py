@@ -22,6 +22,9 @@ from tfcamp.text.vocabulary import BEGIN_ID, END_ID, PADDING_ID
 # The beam of each signature: its shapes are part of a compiled function.
 BEAM_SIZES = {"greedy": 1, "serving_default": 4, "nbest": 8}
 
+# A text is counted up to so many times the tokens that are translated.
+COUNTED_LENGTHS = 4
+
 _TEXT = [tf.TensorSpec([None], tf.string, name="text")]
 
 
@@ -116,7 +119,7 @@ class TranslationService(tf.Module):
         A text of more tokens than that, its end included, is translated in part. Nobody is told
         how much longer than four times that a text is, so that the work is bounded.
         """
-        counted = 4 * self._max_tokens
+        counted = COUNTED_LENGTHS * self._max_tokens
         counts = encode_sentences(self._source, text, max_tokens=counted).row_lengths()
         return {
             "num_tokens": tf.cast(counts, tf.int32),

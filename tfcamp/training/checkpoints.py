@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tfcamp.data.storage import open_to_read, remote_errors, whole_file
+from tfcamp.data.storage import gone, open_to_read, remote_errors, whole_file
 from tfcamp.errors import UserError
 
 _STATE = "state.json"
@@ -253,14 +253,8 @@ class CheckpointFolder:
     def _write(self, path: Path, arrays: Mapping, state: Mapping) -> None:
         with remote_errors(self.folder):
             if not self.folder.exists():  # a bucket would make it again
-                raise self._gone()
+                raise gone(self.folder)
         try:
             write_checkpoint(path, arrays, state)
         except FileNotFoundError:
-            raise self._gone() from None
-
-    def _gone(self) -> UserError:
-        return UserError(
-            f"{self.folder} is gone: was the run folder moved or deleted? training cannot go on "
-            "without it; the same command begins anew"
-        )
+            raise gone(self.folder) from None

@@ -238,7 +238,7 @@ class Trainer:
           arrays [N, ...], in the structure of what is predicted of a batch.
 
         Raises:
-          UserError: a prediction is not finite.
+          Diverged: a prediction is not finite.
         """
         batches = self.distribute(stream, 0)
         parts = [self._inner.predict_next(batches, predict) for _ in range(stream.steps_per_epoch)]

@@ -32,8 +32,9 @@ from tensorflow.python.framework import ops
 from tqdm.auto import tqdm
 
 from tfcamp.config_files import as_json
+from tfcamp.data.storage import write_json
 from tfcamp.errors import UserError
-from tfcamp.runs import Run, write_json
+from tfcamp.runs import Run
 from tfcamp.tuning.options import (
     TuningOptions,
     count_trials,
