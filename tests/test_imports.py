@@ -100,7 +100,9 @@ def test_the_rule_sees_every_form_of_import(source):
     assert wrong_imports("errors", source) == {"training"}
 
 
-@pytest.mark.parametrize("module", ["tfcamp", "tfcamp.cli"])
+@pytest.mark.parametrize(
+    "module", ["tfcamp", "tfcamp.cli", "tfcamp.demo.server", "tfcamp.demo.views"]
+)
 def test_tensorflow_is_not_imported_before_it_is_needed(module):
     program = f"import sys, {module}; print(sorted({{'tensorflow', 'keras'}} & set(sys.modules)))"
     answer = subprocess.run(

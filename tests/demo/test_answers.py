@@ -165,7 +165,7 @@ def test_the_best_translations_are_shown():
     answer = translate_sentence(as_translator(FixedTranslator(best, attention)), "ein Hund")
     assert answer.best == best
     assert answer.attention is attention
-    assert (answer.num_tokens, answer.max_tokens) == (3, 4)
+    assert (answer.num_tokens, answer.max_tokens, answer.max_counted) == (3, 4, 8)
 
 
 def test_a_model_without_attention_still_translates():

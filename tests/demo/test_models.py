@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tfcamp.demo import models
+from tfcamp.demo import loaders
 from tfcamp.demo.answers import Refusal
 from tfcamp.demo.examples import EXAMPLE_HEADLINES, example_pictures, example_sentences
-from tfcamp.demo.models import load_models
+from tfcamp.demo.models import check_folder, load_models
 from tfcamp.errors import UserError
 
 
@@ -51,7 +51,7 @@ def test_an_export_that_did_not_end_is_no_model(tmp_path: Path):
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"nowhere: expected a folder with models .*--saved-models"):
-        load_models(tmp_path / "nowhere", Never())
+        check_folder(tmp_path / "nowhere")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def loaded_from(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         folders.append(folder)
         return lambda text: text
 
-    monkeypatch.setattr(models, "_load_classifier", load)
+    monkeypatch.setattr(loaders, "load_classifier", load)
     return folders
 
 
@@ -77,7 +77,7 @@ def test_the_newest_version_is_loaded_and_answers(tmp_path: Path, loaded_from: l
 
 def test_a_model_is_asked_once_before_anybody_asks(tmp_path: Path, monkeypatch):
     asked = []
-    monkeypatch.setattr(models, "_load_classifier", lambda _: asked.append)
+    monkeypatch.setattr(loaders, "load_classifier", lambda _: asked.append)
     add_model(tmp_path, "news/1")
     load_models(tmp_path, AtOnce())
     assert asked == [EXAMPLE_HEADLINES[0]]
@@ -104,7 +104,7 @@ def test_a_model_that_cannot_answer_an_example_is_refused(tmp_path: Path, monkey
     def fail(_: object) -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(models, "_load_classifier", lambda _: fail)
+    monkeypatch.setattr(loaders, "load_classifier", lambda _: fail)
     add_model(tmp_path, "news/1")
     classify = load_models(tmp_path, AtOnce()).classify
     assert classify is not None

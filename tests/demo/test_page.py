@@ -12,8 +12,7 @@ import pytest
 from tests.demo.client import ask, begin_of_answer, status_of
 from tests.demo.process import STAND_INS, Demo, running
 from tests.demo.stand_ins import data_url, picture
-from tfcamp.demo.answers import MAX_HEADLINE
-from tfcamp.demo.server import MAX_REQUEST_BYTES
+from tfcamp.demo.answers import MAX_HEADLINE, MAX_REQUEST_BYTES
 from tfcamp.demo.texts import CHINESE, ENGLISH, Texts
 
 LANGUAGES = pytest.mark.parametrize(

@@ -24,7 +24,7 @@ HEADLINE = HeadlineAnswer(
     num_read=3,
 )
 ATTENTION = Attention(["▁Hund", "</s>"], ["▁dog", "</s>"], np.array([[0.75, 0.25], [0.5, 0.5]]))
-SENTENCE = SentenceAnswer([("dog", -0.5), ("hound", -0.75)], ATTENTION, 2, 64)
+SENTENCE = SentenceAnswer([("dog", -0.5), ("hound", -0.75)], ATTENTION, 2, 64, 256)
 
 
 def words_of(page: str) -> str:
@@ -118,7 +118,6 @@ def test_what_was_not_read_is_said():
 def test_of_a_sentence_that_was_not_counted_whole_a_bound_is_said(
     texts: Texts, num_tokens: int, count: str
 ):
-    """A translator counts four times the subwords that it reads, here 64."""
     shown = show_sentence(SENTENCE._replace(num_tokens=num_tokens), "en", texts)
     assert texts.sentence_cut.format(count=count, limit=63) in words_of(shown)
 
@@ -146,7 +145,7 @@ def test_no_input_becomes_part_of_the_page():
     shown = [
         show_headline(HeadlineAnswer(EVIL, [(EVIL, 1.0)], [Word(EVIL, 1.0, 0.5)], 1, 1), ENGLISH),
         show_number(NumberAnswer(EVIL, 0.9, None), f'"{EVIL}', ENGLISH),
-        show_sentence(SentenceAnswer([(EVIL, -1.0)], evil_attention, 1, 4), EVIL, ENGLISH),
+        show_sentence(SentenceAnswer([(EVIL, -1.0)], evil_attention, 1, 4, 16), EVIL, ENGLISH),
         show_refusal(Refusal("bad_model", folder=EVIL), ENGLISH),
     ]
     for page in shown:

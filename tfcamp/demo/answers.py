@@ -4,7 +4,7 @@ import base64
 import binascii
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,7 +16,12 @@ if TYPE_CHECKING:  # they bring TensorFlow, for which the page need not wait
 
 MAX_HEADLINE = 200  # characters
 MAX_SENTENCE = 400
+# Room for a picture as the browser sends it, of 1024 x 1024 pixels at most.
+MAX_REQUEST_BYTES = 4_000_000
 NUM_BEST = 5  # translations shown
+
+# From raw input to an answer; raises `Refusal`.
+Answer = Callable[[object], Any]
 
 # What the page sends is smaller: the browser brings pictures to 1024 pixels first.
 _MAX_PIXELS = 2**22
@@ -94,12 +99,14 @@ class SentenceAnswer(NamedTuple):
       attention: where the model looked; None if it has no eyes.
       num_tokens: subwords of the sentence, its end included.
       max_tokens: how many the model reads.
+      max_counted: what has more counts as so many.
     """
 
     best: list[tuple[str, float]]
     attention: "Attention | None"
     num_tokens: int
     max_tokens: int
+    max_counted: int
 
 
 def classify_headline(
@@ -229,7 +236,8 @@ def translate_sentence(model: "ServedTranslator", text: object) -> SentenceAnswe
     counts, limit = model.count_tokens([text])
     maps = model.attention([text])
     (best,) = model.n_best([text], NUM_BEST)
-    return SentenceAnswer(best, maps[0] if maps else None, int(counts[0]), limit)
+    max_counted = model.counted_lengths * limit
+    return SentenceAnswer(best, maps[0] if maps else None, int(counts[0]), limit, max_counted)
 
 
 def _checked_text(text: object, limit: int) -> str:

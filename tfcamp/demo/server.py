@@ -1,4 +1,4 @@
-"""Serves the page on this machine: no share link, no downloads, bounded requests."""
+"""Serves the page on this machine, from the first request for a port to Ctrl-C."""
 
 import errno
 import logging
@@ -7,21 +7,11 @@ import signal
 import socket
 import sys
 import tempfile
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tfcamp.demo.models import DemoModels, load_models
+from tfcamp.demo.models import check_folder, load_models
 from tfcamp.errors import UserError
-
-if TYPE_CHECKING:
-    import fastapi
-
-# Room for a picture as the browser sends it, of 1024 x 1024 pixels at most.
-MAX_REQUEST_BYTES = 4_000_000
-# Where gradio keeps files that anybody sends, also other sites that are open in the browser.
-_UPLOADS = ("/gradio_api/upload", "/gradio_api/process_recording")
 
 
 def serve_demo(saved_models: Path, *, host: str, port: int) -> None:
@@ -42,10 +32,14 @@ def serve_demo(saved_models: Path, *, host: str, port: int) -> None:
         with _listen(host, port) as listener, tempfile.TemporaryDirectory() as folder:
             # Its own place may belong to another user of this machine.
             os.environ["GRADIO_TEMP_DIR"] = folder
-            models = load_models(saved_models, loading)
-            import uvicorn  # after what a user may have mistyped: it takes seconds, with gradio
+            check_folder(saved_models)
+            # These take seconds, so they come after what a user may have mistyped; and they come
+            # before another thread imports: Python may show one of two a package half there.
+            import uvicorn
 
-            app = build_app(models)
+            from tfcamp.demo.app import build_app
+
+            app = build_app(load_models(saved_models, loading))
             config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
             server = uvicorn.Server(config)
             # In the end open pages are cut off, of each of which there would be a traceback.
@@ -62,42 +56,6 @@ def _prefer_fast_first_calls() -> None:
     import tensorflow as tf
 
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-
-
-def build_app(models: DemoModels) -> "fastapi.FastAPI":
-    """Returns the page as an application that needs no network."""
-    import fastapi
-
-    from tfcamp.demo.page import build_page, gr
-    from tfcamp.demo.theme import head, theme
-
-    page = build_page(models)
-    outer = fastapi.FastAPI(openapi_url=None, max_body_size=MAX_REQUEST_BYTES)
-    for path in _UPLOADS:  # the page sends none; routes that come first win
-        outer.add_api_route(path, lambda: None, methods=["POST"], status_code=404)
-    with warnings.catch_warnings():
-        # Said of every application of several pages, also where ssr_mode is False.
-        warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
-        app = gr.mount_gradio_app(
-            outer,
-            page,
-            path="/",
-            theme=theme(),
-            head=head(),
-            footer_links=[],
-            run_history=False,
-            ssr_mode=False,
-            mcp_server=False,
-            pwa=False,
-            enable_monitoring=False,
-            show_error=False,
-            max_file_size=MAX_REQUEST_BYTES,
-        )
-    # Only then does gradio check that the files that a client names were uploaded, and are not just
-    # any of this machine's. It is set by gradio's own launch, which looks for itself over HTTP, and
-    # so fails behind a proxy.
-    page.has_launched = True
-    return app
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -11,7 +11,6 @@ from PIL import Image
 
 from tfcamp.demo.answers import HeadlineAnswer, NumberAnswer, Refusal, SentenceAnswer, Word
 from tfcamp.demo.texts import Texts
-from tfcamp.export.translation_model import COUNTED_LENGTHS
 from tfcamp.figures import attention_map, figure_svg
 from tfcamp.figures.inline import inline_svg
 
@@ -100,7 +99,7 @@ def show_sentence(answer: SentenceAnswer, target: str, texts: Texts) -> str:
     best = _escape(answer.best[0][0]) or _escape(texts.sentence_empty)
     parts = [f'<p class="answer" lang="{_escape(target)}">{best}</p>']
     if answer.num_tokens > answer.max_tokens:
-        is_all = answer.num_tokens < COUNTED_LENGTHS * answer.max_tokens
+        is_all = answer.num_tokens < answer.max_counted
         count = f"{answer.num_tokens}" if is_all else f"≥ {answer.num_tokens}"
         limits = {"count": count, "limit": answer.max_tokens - 1}
         parts.append(_note(texts.sentence_cut.format(**limits)))

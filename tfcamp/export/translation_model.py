@@ -201,7 +201,13 @@ class Attention(NamedTuple):
 
 
 class ServedTranslator:
-    """A loaded SavedModel, called through its signatures like any client would."""
+    """A loaded SavedModel, called through its signatures like any client would.
+
+    Attributes:
+      counted_lengths: tokens are counted up to so many times those that are translated.
+    """
+
+    counted_lengths = COUNTED_LENGTHS
 
     def __init__(self, folder: Path) -> None:
         """Loads the SavedModel."""
