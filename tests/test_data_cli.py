@@ -146,7 +146,10 @@ TRAIN = "".join(f"第{number:03d}条\t{'体育' if number % 2 else '财经'}\n" 
 class TestCheck:
     def test_nothing_found(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "train.tsv").write_text(TRAIN, "utf-8")
-        (tmp_path / "dev.tsv").write_text("甲\t体育\n乙\t财经\n", "utf-8")
+        dev = "".join(
+            f"{number}\t{'体育' if number % 2 else '财经'}\n" for number in range(100, 200)
+        )
+        (tmp_path / "dev.tsv").write_text(dev, "utf-8")
         status, out, err = run("check", tmp_path)
         assert (status, err) == (0, "")
         assert out.splitlines() == [
@@ -154,11 +157,11 @@ class TestCheck:
             "",
             "  rows  empty  repeated  median  95 %  max  (characters)",
             "    40      0         0       5     5    5  train",
-            "     2      0         0       1     1    1  dev",
+            "   100      0         0       3     3    3  dev",
             "",
             "  train  dev  class",
-            "     20    1  体育",
-            "     20    1  财经",
+            "     20   50  体育",
+            "     20   50  财经",
             "",
             "nothing was found that would harm training:",
             f"python projects/news/train.py --dataset {tmp_path}",

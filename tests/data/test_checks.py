@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfcamp.data import check_report
 from tfcamp.data.check_report import Report
 from tfcamp.data.checks import check_dataset, guess_task
 from tfcamp.errors import UserError
@@ -37,6 +38,13 @@ def texts(count: int, label: str, first: int = 0) -> str:
     return "".join(f"第{number:04d}条\t{label}\n" for number in range(first, first + count))
 
 
+@pytest.fixture(autouse=True)
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The sets here are so small that rows are counted by hand."""
+    monkeypatch.setattr(check_report, "FEW_ROWS", 0)
+    return monkeypatch
+
+
 class TestTexts:
     def test_counts(self, tmp_path: Path) -> None:
         train = "股市大涨\t财经\n主场告捷了\t体育\n股市大涨\t财经\n\t体育\n"
@@ -57,6 +65,15 @@ class TestTexts:
         train = texts(20, "a") + texts(30, "b", 20)
         report = check(write(tmp_path, train_tsv=train, dev_tsv="甲\ta\n乙\tb\n"))
         assert report.notes == report.findings == []
+
+    def test_few_rows_to_measure_by(self, tmp_path: Path, few_rows: pytest.MonkeyPatch) -> None:
+        few_rows.setattr(check_report, "FEW_ROWS", 17)
+        dev, test = (texts(count, "a", 50) + texts(count, "b", 70) for count in (8, 9))
+        train = texts(20, "a") + texts(30, "b", 20)
+        report = check(write(tmp_path, train_tsv=train, dev_tsv=dev, test_tsv=test))
+        assert report.notes == [
+            "dev: few texts to measure by, 16: chance alone moves a score by about 10 points"
+        ]
 
     def test_the_same_text_in_two_splits(self, tmp_path: Path) -> None:
         train = texts(20, "a") + texts(20, "b", 20)

@@ -1,5 +1,6 @@
 """What a look at a data set tells, and what is the same for texts, sentence pairs and pictures."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from tfcamp.data.fingerprints import Fingerprints
 
 # What touches a smaller share of a split's rows is told, but harms no training.
 HARMFUL_SHARE = 0.01
+# A score that is measured on fewer rows is said to be a rough one.
+FEW_ROWS = 100
 
 Row = TypeVar("Row")
 Mask = npt.NDArray[np.bool_]
@@ -98,6 +101,18 @@ def report_leakage(report: Report, splits: Sequence[SeenRows]) -> None:
                 f"{later.told(similar)} differ from one in {earlier.split} by case, width or "
                 f"punctuation alone, such as {later.example(similar)}",
                 harmful=bool(similar.mean() > HARMFUL_SHARE),
+            )
+
+
+def report_few(report: Report, splits: Sequence[SeenRows]) -> None:
+    """Tells how roughly a score is measured on splits of few rows."""
+    for rows in splits:
+        num_rows = len(rows.exact.numbers())
+        if rows.split != "train" and 0 < num_rows < FEW_ROWS:
+            standard_error = math.sqrt(0.8 * 0.2 / num_rows)  # of an accuracy of 0.8
+            report.notes.append(
+                f"{rows.split}: few {rows.noun} to measure by, {num_rows}: chance alone moves a "
+                f"score by about {100 * standard_error:.0f} points"
             )
 
 

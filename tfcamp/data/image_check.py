@@ -11,6 +11,7 @@ from tfcamp.data.check_report import (
     Report,
     SeenRows,
     report_contradictions,
+    report_few,
     report_leakage,
     watch,
 )
@@ -40,6 +41,7 @@ def check_images(dataset: ImageDataset) -> Report:
             report.notes.append(f"{name}: has no labels")
     report.tables += [table, _digit_table(pictures, dataset.single_digit)]
     report_leakage(report, [seen.rows for seen in pictures])
+    report_few(report, [seen.rows for seen in pictures])
     return report
 
 

@@ -9,6 +9,7 @@ from tfcamp.data.check_report import (
     Report,
     SeenRows,
     quantiles,
+    report_few,
     report_leakage,
     watch,
 )
@@ -38,6 +39,7 @@ def check_pairs(dataset: ParallelDataset) -> Report:
             )
     report.tables.append(table)
     report_leakage(report, [pairs.rows for pairs in seen])
+    report_few(report, [pairs.rows for pairs in seen])
     for earlier, later in combinations(seen, 2):
         _report_shared_sides(report, earlier, later)
     return report

@@ -9,6 +9,7 @@ from tfcamp.data.check_report import (
     SeenRows,
     quantiles,
     report_contradictions,
+    report_few,
     report_leakage,
     watch,
 )
@@ -45,6 +46,7 @@ def check_texts(dataset: TextDataset) -> Report:
                 report.findings.append(f"{name}: all {len(split):,} rows are of one class")
     report.tables += [table, _class_table(dataset.classes, splits)]
     report_leakage(report, seen)
+    report_few(report, seen)
     _report_balance(report, dataset)
     return report
 
