@@ -83,6 +83,13 @@ def test_just_white_space_of_every_kind_is_dropped():
     assert dropped == {character for character in characters if character.isspace()}
 
 
+@pytest.mark.parametrize("space", [" " * 900, "\r\n\t" * 100, "\u3000" * 300])
+def test_long_runs_of_white_space_take_no_place(space: str):
+    tokenizer = TextTokenizer(split_characters, ("char",), max_length=4)
+    (characters,) = decoded(tokenizer([f"{space}新闻{space}标题"]))["char"]
+    assert characters == list("新闻标题")
+
+
 # A space within a word would let the property pass where words are cut at white space alone.
 @given(st.lists(st.text(max_size=30) | st.text("新闻 \t\u3000a", max_size=30), max_size=4))
 def test_the_characters_of_word_and_char_are_the_text_without_white_space(texts):

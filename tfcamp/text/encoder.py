@@ -9,6 +9,8 @@ from tfcamp.text.vocabulary import PADDING_ID, UNKNOWN_ID, Vocabulary
 # A text is cut to this many characters for each token that the model reads, before any work is
 # done on it: a 100,000-character string then costs no more than a long headline.
 CHARACTERS_PER_TOKEN = 8
+# White space counts as little as it shows: a text may take so many times its bytes with it.
+_BYTES_WITH_SPACE = 16
 # What str.isspace() says, in RE2's words, whose \s knows five characters only.
 _WHITE_SPACE = r"[\p{Z}\x{09}-\x{0D}\x{1C}-\x{1F}\x{85}]+"
 
@@ -92,10 +94,12 @@ class TextTokenizer(tf.Module):
     def _tidy(self, text: tf.Tensor) -> tf.Tensor:
         """Bounds the length, mends invalid UTF-8 and turns each run of white space into a space."""
         limit = CHARACTERS_PER_TOKEN * self.max_length
-        text = tf.strings.substr(text, 0, 4 * limit)  # a character has at most four bytes
+        num_bytes = 4 * limit  # a character has at most four
+        text = tf.strings.substr(text, 0, _BYTES_WITH_SPACE * num_bytes)
+        text = tf.strings.regex_replace(text, _WHITE_SPACE, " ")
+        text = tf.strings.substr(text, 0, num_bytes)
         text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
-        text = tf.strings.substr(text, 0, limit, unit="UTF8_CHAR")
-        return tf.strings.regex_replace(text, _WHITE_SPACE, " ")
+        return tf.strings.substr(text, 0, limit, unit="UTF8_CHAR")
 
 
 class TextEncoder(tf.Module):
