@@ -21,7 +21,7 @@ CONFIGS = {
 class Screen(io.StringIO):
     """An output for which tyro draws its boxes."""
 
-    encoding = "utf-8"  # pyright: ignore
+    encoding = "utf-8"
 
 
 @pytest.fixture

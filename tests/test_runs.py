@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from tests.disk import full_disk, memory_bucket
 from tfcamp import runs
@@ -534,7 +535,7 @@ class TestBucket:
     @pytest.mark.parametrize("act", [lambda run: run.say("epoch 1"), lambda run: run.finish({})])
     def test_one_that_was_deleted_is_told_and_not_made_anew(self, bucket, act):
         run = open_run(Config(bucket / "run"))
-        run.home.rmtree()
+        tf.io.gfile.rmtree(run.home)
         with pytest.raises(UserError, match=r"run is gone"):
             act(run)
         assert not run.home.exists()

@@ -30,7 +30,7 @@ def pack_pairs(folder: Path, lengths: Sequence[tuple[int, int]]) -> PackedPairs:
         for part in (pairs[:half], pairs[half:])
         if part
     ]
-    return PackedPairs.write(folder, batches)  # pyright: ignore[reportArgumentType]
+    return PackedPairs.write(folder, batches)
 
 
 def random_lengths(num_rows: int, longest: int = 30, seed: int = 0) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 
 from tests.figures.test_classification import assert_text_is_inside, texts
 from tfcamp.figures.report import Section, write_report
@@ -17,7 +18,8 @@ def band(shortest: int, longest: int | None, bleu: float, margin: float, support
 def test_bars_values_and_intervals():
     figure = bleu_by_length([band(0, 5, 42.0, 8.0, 6), band(6, None, 30.25, 2.0, 1234)])
     axes = figure.axes[0]
-    assert [bar.get_height() for bar in axes.patches] == [42.0, 30.25]
+    bars = [bar for bar in axes.patches if isinstance(bar, Rectangle)]
+    assert [bar.get_height() for bar in bars] == [42.0, 30.25]
     intervals = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
     assert intervals == [[34, 50], [28.25, 32.25]]
     assert {"42.0", "30.2", "≤5\n6", "≥6\n1,234"} <= set(texts(figure))

@@ -86,7 +86,7 @@ def test_the_program_for_the_device(int8: bytes, tmp_path, monkeypatch, capsys) 
     section = README.read_text("utf-8").partition("\n## On a phone or a small board\n")[2]
     (program,) = re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
     package, module = types.ModuleType("ai_edge_litert"), types.ModuleType("interpreter")
-    module.Interpreter = tf.lite.Interpreter
+    vars(module)["Interpreter"] = tf.lite.Interpreter
     monkeypatch.setitem(sys.modules, "ai_edge_litert", package)
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", module)
     monkeypatch.chdir(tmp_path)

@@ -198,7 +198,7 @@ def test_the_chief_of_a_cluster(monkeypatch, jobs, task, expected):
         )
 
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", Strategy)
-    assert is_chief(Strategy()) == expected  # pyright: ignore[reportArgumentType]
+    assert is_chief(Strategy()) == expected
 
 
 def test_devices_that_are_there_are_used(two_replicas):

@@ -12,6 +12,7 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
+from gradio.components import Navbar
 
 from tfcamp.demo import views
 from tfcamp.demo.answers import Refusal
@@ -39,7 +40,7 @@ def build_page(models: DemoModels) -> gr.Blocks:
 
 
 def _fill(models: DemoModels, texts: Texts) -> None:
-    gr.Navbar(main_page_name=ENGLISH.name)
+    Navbar(main_page_name=ENGLISH.name)
     gr.HTML(
         f"<header><h1>{texts.title}</h1><p>{texts.subtitle}</p></header>", apply_default_css=False
     )

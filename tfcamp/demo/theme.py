@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-import gradio as gr
+from gradio.themes import Base
 
 from tfcamp.figures.style import SHADES
 
@@ -12,7 +12,7 @@ _FONTS = (
 )
 
 
-def theme() -> gr.themes.Base:
+def theme() -> Base:
     """Returns gradio's plainest theme in the colours of the figures; it loads no fonts."""
     colors = {
         "body_background_fill": "paper",
@@ -36,7 +36,7 @@ def theme() -> gr.themes.Base:
         "link_text_color": "blue",
         "color_accent": "blue",
     }
-    plain = gr.themes.Base(font=_FONTS, font_mono=("ui-monospace", "monospace"))
+    plain = Base(font=_FONTS, font_mono=("ui-monospace", "monospace"))
     values = {name: f"var(--{color.replace('_', '-')})" for name, color in colors.items()}
     has_dark = {name for name in values if hasattr(plain, f"{name}_dark")}
     return plain.set(**values, **{f"{name}_dark": values[name] for name in has_dark})

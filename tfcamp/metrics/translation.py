@@ -268,7 +268,8 @@ def _score(metric: BLEU | CHRF, counts: np.ndarray, num_resamples: int) -> Score
         drawn = random.choice(num_sentences, size=num_sentences)
         resampled[i] = score(np.bincount(drawn, minlength=num_sentences) @ counts).score
     low, high = _interval(resampled) if num_resamples else (whole.score, whole.score)
-    metric.n_bootstrap, metric.seed = (num_resamples, _SEED) if num_resamples else (None, None)
+    # What the signature says of the interval.
+    vars(metric).update(n_bootstrap=num_resamples or None, seed=_SEED if num_resamples else None)
     signature = metric.get_signature().format()
     return Score(whole.name, whole.score, low, high, signature, resampled)
 
