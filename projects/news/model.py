@@ -31,6 +31,7 @@ def build_model(config: NewsConfig, data: NewsData) -> keras.Model:
             token_dropout=config.token_dropout,
             spatial_dropout=config.spatial_dropout,
             train_embeddings=config.train_embeddings,
+            use_cudnn=not config.jit_compile,  # cuDNN's cells do not compile with XLA
         ),
         data.embeddings,
     )

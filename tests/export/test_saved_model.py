@@ -229,6 +229,14 @@ class TestFolder:
             check_export_folder(tmp_path / "thesis.tex")
         assert (tmp_path / "thesis.tex").read_text() == "precious"
 
+    def test_files_beside_a_model_are_not_deleted_either(self, small, tmp_path):
+        export_text_classifier(tmp_path, *small)
+        (tmp_path / ".DS_Store").write_text("of macOS")
+        check_export_folder(tmp_path)
+        (tmp_path / "thesis.tex").write_text("precious")
+        with pytest.raises(UserError, match="would delete"):
+            export_text_classifier(tmp_path, *small)
+
     def test_no_model_at_all(self, tmp_path) -> None:
         for folder in (tmp_path, tmp_path / "missing"):
             with pytest.raises(UserError, match=r"expected a SavedModel \(a folder with"):

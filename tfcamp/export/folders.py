@@ -1,5 +1,6 @@
 """What all exports share: the folder of a SavedModel, written whole and read with care."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,6 +15,9 @@ from tfcamp.errors import UserError
 
 Served = TypeVar("Served")
 
+# What TensorFlow writes into the folder of a SavedModel, and macOS where somebody looked into it.
+_FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", ".DS_Store"}
+
 
 def check_export_folder(folder: Path) -> None:
     """Makes sure that an export to a folder would replace nothing but a SavedModel.
@@ -26,13 +30,26 @@ def check_export_folder(folder: Path) -> None:
             f"--export-dir {as_path(folder)}: expected a folder on a disk; in a bucket it is "
             "RUN/saved_model"
         )
-    if (folder / "saved_model.pb").exists() or not folder.exists():
+    if not folder.exists():
         return
-    if not folder.is_dir() or any(folder.iterdir()):
+    files = set(os.listdir(folder)) if folder.is_dir() else {"a file, no folder"}
+    if files and not ("saved_model.pb" in files and files <= _FILES):
         raise UserError(
             f"{folder} holds something else than a SavedModel, which the export would delete: "
             "name another folder"
         )
+
+
+def without_cudnn(model: keras.Model) -> keras.Model:
+    """Returns the model, whose recurrent layers will compute in core ops from now on.
+
+    On a machine with a GPU Keras would trace cuDNN's kernels into what is exported, which then runs
+    on no CPU (Keras's issue 18504).
+    """
+    for layer in model._flatten_layers():
+        if hasattr(layer, "use_cudnn"):
+            layer.use_cudnn = False
+    return model
 
 
 def variables_of(model: keras.Model) -> list[tf.Variable]:

@@ -8,7 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcamp.export.folders import open_saved_model, variables_of, write_saved_model
+from tfcamp.export.folders import (
+    open_saved_model,
+    variables_of,
+    without_cudnn,
+    write_saved_model,
+)
 from tfcamp.export.grad_cam import grad_cam, split_at_features
 from tfcamp.vision.augment import warp
 from tfcamp.vision.digits import join_digits
@@ -35,7 +40,7 @@ class NumberService(tf.Module):
           decode: from the model's outputs to the number.
         """
         super().__init__(name="numbers")
-        self._weights = variables_of(model)
+        self._weights = variables_of(without_cudnn(model))
         self._network = lambda pixels: model(pixels, training=False)
         self._decode = decode
         self._height, self._width = model.input.shape[1:3]

@@ -7,7 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcamp.export.folders import open_saved_model, variables_of, write_saved_model
+from tfcamp.export.folders import (
+    open_saved_model,
+    variables_of,
+    without_cudnn,
+    write_saved_model,
+)
 from tfcamp.text.encoder import TextEncoder
 
 
@@ -18,7 +23,7 @@ class TextClassifierService(tf.Module):
         """Keeps the parts; model returns logits float32[B, C] over classes."""
         super().__init__(name="text_classifier")
         self._encoder = encoder
-        self._weights = variables_of(model)
+        self._weights = variables_of(without_cudnn(model))
         self._network = lambda ids: model(ids, training=False)
         self._classes = tf.constant(list(classes), tf.string)
 

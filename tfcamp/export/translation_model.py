@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfcamp.decoding.beam import decode_by_beam
 from tfcamp.decoding.hypotheses import LOG_ZERO, Hypotheses, length_limits
-from tfcamp.export.folders import open_saved_model, write_saved_model
+from tfcamp.export.folders import open_saved_model, without_cudnn, write_saved_model
 from tfcamp.export.half_precision import HalfPrecisionWeights
 from tfcamp.models.attention import with_attention
 from tfcamp.models.steps import steps_of
@@ -51,7 +51,7 @@ class TranslationService(tf.Module):
         """
         super().__init__(name="translation")
         self._source, self._target = source, target
-        self._weights = HalfPrecisionWeights(model)
+        self._weights = HalfPrecisionWeights(without_cudnn(model))
         # As functions, so that the model's own weights are not found and saved.
         steps = steps_of(model)
         self._steps = lambda: steps
