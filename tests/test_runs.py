@@ -38,6 +38,11 @@ class Config:
     tokens: tuple[str, ...] = ("word", "char")
 
 
+@dataclass(frozen=True)
+class SearchConfig(Config):
+    tuner: str = "random"
+
+
 def open_run(config: Config, **options) -> Run:
     return Run.open(config, "news", may_differ=["epochs"], **options)
 
@@ -159,6 +164,18 @@ def test_another_config_is_refused_by_the_name_of_the_option(tmp_path):
     assert "\n" not in str(caught.value)
     kept = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
     assert kept["options"]["batch_size"] == 128
+
+
+def test_a_training_and_a_search_do_not_take_each_others_folder(tmp_path):
+    """Neither has steps where the other leaves them: checkpoints here, trials there."""
+    with open_run(Config(tmp_path / "training")) as run:
+        (run.checkpoints / "step-1.npz").touch()
+    with open_run(SearchConfig(tmp_path / "search")) as run:
+        (run.home / "trials/001").mkdir(parents=True)
+    with pytest.raises(UserError, match="holds a training, no search: name another folder"):
+        open_run(SearchConfig(tmp_path / "training"))
+    with pytest.raises(UserError, match="holds a search, no training: name another folder"):
+        open_run(Config(tmp_path / "search"))
 
 
 def test_a_run_that_took_no_step_gives_way_to_another_config(tmp_path):

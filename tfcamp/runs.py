@@ -318,6 +318,11 @@ class Run:
             # It never took a step: a misspelt option must not cost the folder its name.
             shutil.rmtree(self.folder / "data", ignore_errors=True)
             return
+        held, asked = ("search" if "tuner" in options else "training" for options in (before, now))
+        if held != asked:
+            raise UserError(
+                f"--run-dir {self.home} holds a {held}, no {asked}: name another folder"
+            )
         option = "--" + name.replace("_", "-")
         raise UserError(
             f"--run-dir {self.home} holds a run with {option} {before.get(name)}, not "
@@ -325,8 +330,12 @@ class Run:
         )
 
     def _took_steps(self) -> bool:
-        finished = (self.home / "metrics.json").exists()
-        return finished or (self.checkpoints.exists() and any(self.checkpoints.glob("*.npz")))
+        """Tells whether a training, or a search, has left something that cost time."""
+        costly = {"checkpoints": "*.npz", "trials": "*"}
+        folders = {self.home / name: pattern for name, pattern in costly.items()}
+        return (self.home / "metrics.json").exists() or any(
+            folder.exists() and any(folder.glob(pattern)) for folder, pattern in folders.items()
+        )
 
     def _compare_threads(self, before: Mapping, now: Mapping) -> None:
         if before["threads"] != now["threads"]:

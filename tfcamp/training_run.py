@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfcamp.errors import UserError
 from tfcamp.export.folders import check_export_folder
 from tfcamp.runs import Run
 from tfcamp.training.checkpoints import CheckpointFolder
@@ -39,6 +40,11 @@ def open_training_run(
     chief = is_chief(strategy)
     if config.export_dir is not None and chief:
         check_export_folder(config.export_dir)
+        if config.run_dir is not None and config.export_dir.resolve() == config.run_dir.resolve():
+            raise UserError(
+                f"--export-dir {config.export_dir} is the run folder, which holds other files: "
+                "name another one, or none for RUN/saved_model"
+            )
     stamp = shared_time(strategy)
     with (
         lost_workers_named(),

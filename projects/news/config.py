@@ -155,6 +155,8 @@ class NewsConfig:
         require(self, "learning_rate", self.learning_rate > 0, "a number above 0")
         require(self, "focal_gamma", self.focal_gamma >= 0, "at least 0")
         require(self, "adversarial_norm", self.adversarial_norm >= 0, "at least 0")
+        moves = self.train_embeddings or not self.adversarial_norm
+        require(self, "adversarial_norm", moves, "0 with --no-train-embeddings: nothing is moved")
         require(self, "save_seconds", self.save_seconds >= 0, "at least 0")
         require(self, "weight_decay", self.weight_decay >= 0, "at least 0")
         require(self, "clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")

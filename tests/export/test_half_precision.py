@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcamp.errors import Diverged
 from tfcamp.export.half_precision import HalfPrecisionWeights, round_weights
 
 THIRD = float(np.float16(1 / 3))  # 0.33325
@@ -50,7 +51,7 @@ class TestRoundWeights:
     @pytest.mark.parametrize("value", [-65520.0, 1e9, np.inf, np.nan])
     def test_what_does_not_fit_is_named(self, model, value) -> None:
         model.get_layer("last").bias.assign([0, 0, value, 0])
-        with pytest.raises(ValueError, match=r"last/bias has .* half precision cannot hold"):
+        with pytest.raises(Diverged, match=r"last/bias has .* half precision cannot hold"):
             round_weights(model)
 
 

@@ -186,6 +186,14 @@ class TestFolders:
         assert "name another folder" in refused("--export-dir", thesis.parent)
         assert thesis.read_text() == "precious" and not (tmp_path / "run").exists()
 
+    def test_an_export_folder_that_cannot_be_made(self, refused, tmp_path):
+        path = write(tmp_path / "file", "precious")
+        line = refused("--export-dir", path / "model")
+        assert f"--export-dir {path / 'model'}: a folder cannot be made in {path}" in line
+
+    def test_an_export_into_the_run_folder_itself(self, refused, tmp_path):
+        assert "is the run folder" in refused("--export-dir", tmp_path / "run")
+
 
 @contextmanager
 def refusing_disk(folder: Path, number: int, *, only: str = "") -> Iterator[None]:

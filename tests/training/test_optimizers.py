@@ -112,6 +112,11 @@ def test_schedules_without_warm_up_are_finite_from_the_start():
         assert np.isfinite(rates(schedule, (0, 1, 2))).all()
 
 
+def test_cosine_without_warm_up_begins_at_its_peak():
+    schedule = build_schedule("cosine", 2.0, warmup_steps=0, total_steps=100)
+    assert rates(schedule, (0, 50, 100)) == pytest.approx([2.0, 1.0, 0.0], abs=1e-6)
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="cosin'"):
         build_schedule("cosin", 1.0, warmup_steps=1, total_steps=2)
@@ -123,8 +128,8 @@ def test_unknown_names_are_refused():
 
 def make_model() -> keras.Model:
     ids = keras.Input([4], dtype="int32")
-    features = keras.layers.Embedding(10, 3)(ids)
-    features = keras.layers.LayerNormalization()(keras.layers.Flatten()(features))
+    features = keras.layers.GRU(2, bias_initializer="ones")(keras.layers.Embedding(10, 3)(ids))
+    features = keras.layers.LayerNormalization()(features)
     return keras.Model(ids, keras.layers.Dense(2, bias_initializer="ones")(features))
 
 
@@ -136,7 +141,7 @@ def test_weight_decay_spares_embeddings_biases_and_norms(name):
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}
     optimizer.apply([tf.zeros(variable.shape) for variable in model.trainable_variables])
     shrinking = [path for path in before if path.endswith("kernel")]
-    assert len(shrinking) == 1 and len(before) == 5
+    assert len(shrinking) == 3 and len(before) == 8
     for variable in model.trainable_variables:
         factor = 1 - 0.1 * 0.5 if variable.path in shrinking else 1.0
         np.testing.assert_allclose(variable.numpy(), factor * before[variable.path], rtol=1e-6)

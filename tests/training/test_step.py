@@ -1,5 +1,7 @@
 """One step: what counts, what does not, and what stays sparse. The steps here run eagerly."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tensorflow as tf
 
 from tests.training.tiny import NUM_CLASSES, VOCABULARY, make_model
 from tfcamp.losses import WeightedSum, cross_entropy
-from tfcamp.training.step import StepOptions, build_train_step, clip_by_global_norm
+from tfcamp.training.step import StepOptions, build_train_step
 
 
 def make_batch(num_rows: int = 6) -> tuple:
@@ -17,8 +19,10 @@ def make_batch(num_rows: int = 6) -> tuple:
     return {"word": tf.constant(ids)}, tf.constant(labels), tf.ones([num_rows])
 
 
-def take_step(model: keras.Model, batch: tuple, loss=cross_entropy, **options) -> WeightedSum:
-    optimizer = keras.optimizers.SGD(0.5)
+def take_step(
+    model: keras.Model, batch: tuple, loss=cross_entropy, optimizer: Any = None, **options
+) -> WeightedSum:
+    optimizer = keras.optimizers.SGD(0.5) if optimizer is None else optimizer
     optimizer.build(model.trainable_variables)
     return build_train_step(model, optimizer, loss, StepOptions(**options))(batch)
 
@@ -91,33 +95,38 @@ def test_regularisation_is_part_of_the_objective_and_not_of_the_loss():
     )
 
 
-def dense(gradient) -> np.ndarray:
-    return tf.convert_to_tensor(gradient).numpy()
+def test_the_slices_of_a_row_are_added_up_before_they_are_squared():
+    """By Adam's second moment, and by the norm: Keras and `tf.clip_by_global_norm` do not."""
+    inputs, labels, weights = make_batch()
+    assert np.unique(inputs["word"]).size < inputs["word"].shape[0] * inputs["word"].shape[1]
+    for options in ({}, {"clip_norm": 1e9}, {"clip_norm": 0.01}):
+        model, other = make_model(dropout=0.0), make_model(dropout=0.0)
+        for each, dense in ((model, False), (other, True)):
+            adam = keras.optimizers.Adam(0.01, epsilon=1e-5)
+            batch = (inputs, labels, weights)
+            take_step(each, batch, optimizer=adam, dense_gradients=dense, **options)
+        assert_weights_equal(model, other)
 
 
-def test_clipping_knows_that_a_row_may_stand_twice():
-    """Two slices [2, 2] of row 1 make a gradient of norm 5.66; one by one they seem to have 4."""
-    slices = tf.IndexedSlices(tf.fill([2, 2], 2.0), tf.constant([1, 1]), tf.constant([3, 2]))
-    (clipped,) = clip_by_global_norm([slices], 1.0)
-    assert np.linalg.norm(dense(slices)) == pytest.approx(32**0.5)
-    assert np.linalg.norm(dense(clipped)) == pytest.approx(1.0)
-    (naive,), _ = tf.clip_by_global_norm([slices], 1.0)
-    assert np.linalg.norm(dense(naive)) == pytest.approx(2**0.5)
+def test_clipped_slices_stay_sparse():
+    seen = []
 
+    class Watched(keras.optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate) -> None:
+            seen.append(gradient)
 
-def test_clipping_keeps_slices_sparse_and_scales_all_gradients_alike():
-    table = tf.IndexedSlices(tf.constant([[3.0], [4.0]]), tf.constant([5, 2]), tf.constant([9, 1]))
-    kernel = tf.constant([[12.0]])
-    clipped_table, clipped_kernel = clip_by_global_norm([table, kernel], 6.5)
-    assert isinstance(clipped_table, tf.IndexedSlices)
-    assert clipped_table.indices.numpy().tolist() == [5, 2]
-    np.testing.assert_allclose(clipped_table.values, [[1.5], [2.0]])
-    np.testing.assert_allclose(clipped_kernel, [[6.0]])
+    model = make_model()
+    take_step(model, make_batch(), optimizer=Watched(), clip_norm=0.01)
+    table, *rest = seen
+    assert isinstance(table, tf.IndexedSlices) and len(table.indices) < VOCABULARY
+    assert rest and not any(isinstance(gradient, tf.IndexedSlices) for gradient in rest)
 
 
 def test_a_small_gradient_is_not_clipped():
-    (gradient,) = clip_by_global_norm([tf.constant([0.3, 0.4])], 1.0)
-    np.testing.assert_allclose(gradient, [0.3, 0.4])
+    model, other = make_model(dropout=0.0), make_model(dropout=0.0)
+    take_step(model, make_batch(), clip_norm=1e9)
+    take_step(other, make_batch())
+    assert_weights_equal(model, other)
 
 
 def test_a_step_moves_no_further_than_its_clipped_gradient():

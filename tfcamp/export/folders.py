@@ -20,10 +20,10 @@ _FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.ext
 
 
 def check_export_folder(folder: Path) -> None:
-    """Makes sure that an export to a folder would replace nothing but a SavedModel.
+    """Makes sure that a folder can be made, or replaced, by an export; nothing else is deleted.
 
     Raises:
-      UserError: it holds something else, or is in a bucket.
+      UserError: it holds something else than a SavedModel, is in a bucket, or cannot be made.
     """
     if is_remote(as_path(folder)):
         raise UserError(
@@ -31,6 +31,9 @@ def check_export_folder(folder: Path) -> None:
             "RUN/saved_model"
         )
     if not folder.exists():
+        above = next(place for place in folder.absolute().parents if place.exists())
+        if not (above.is_dir() and os.access(above, os.W_OK)):
+            raise UserError(f"--export-dir {folder}: a folder cannot be made in {above}")
         return
     files = set(os.listdir(folder)) if folder.is_dir() else {"a file, no folder"}
     if files and not ("saved_model.pb" in files and files <= _FILES):

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcamp.errors import Diverged
+
 
 class HalfPrecisionWeights(tf.Module):
     """The weights of a model as float16 variables, cast once in each call.
@@ -34,11 +36,23 @@ def round_weights(model: keras.Model) -> None:
     """Rounds all weights of a model to what half precision can hold.
 
     Raises:
-      ValueError: a weight is beyond half precision's largest number, 65,504.
+      Diverged: a weight is beyond half precision's largest number, 65,504.
     """
     for weight in model.weights:
-        value = weight.numpy()
-        largest = np.abs(value).max(initial=0)
-        if not largest <= np.finfo(np.float16).max:  # nor is NaN
-            raise ValueError(f"{weight.path} has {largest}, which half precision cannot hold")
-        weight.assign(value.astype(np.float16).astype(value.dtype))
+        round_weight(weight)
+
+
+def round_weight(weight: keras.Variable) -> None:
+    """Rounds a weight to what half precision can hold.
+
+    Raises:
+      Diverged: see `round_weights`.
+    """
+    value = weight.numpy()
+    largest = np.abs(value).max(initial=0)
+    if not largest <= np.finfo(np.float16).max:  # nor is NaN
+        raise Diverged(
+            f"{weight.path} has a value of {largest:.3g}, which half precision cannot hold: try a "
+            "smaller --learning-rate, or --clip-norm 1"
+        )
+    weight.assign(value.astype(np.float16).astype(value.dtype))

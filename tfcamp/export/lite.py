@@ -71,7 +71,9 @@ class ImageNetwork:
         Raises:
           ValueError: there are none that can be decoded.
         """
-        pixels, valid = decode_images(tf.constant(list(images)), self._height, self._width)
+        pixels, valid = decode_images(
+            tf.constant(list(images), tf.string), self._height, self._width
+        )
         seen = pixels.numpy()[valid.numpy()]
         if not len(seen):
             raise ValueError(f"to_int8 needs images to choose scales by, got {len(images)}")
@@ -128,7 +130,9 @@ class LiteImageModel:
 
     def pixels(self, images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """Returns images as the network takes them, float32[B, H, W, 3], and which are valid."""
-        pixels, valid = decode_images(tf.constant(list(images)), self._height, self._width)
+        pixels, valid = decode_images(
+            tf.constant(list(images), tf.string), self._height, self._width
+        )
         return pixels.numpy(), valid.numpy()
 
     def __call__(self, images: Sequence[bytes], *, several_views: bool = False) -> Reading:

@@ -13,6 +13,7 @@ from tfcamp.export.folders import (
     without_cudnn,
     write_saved_model,
 )
+from tfcamp.export.half_precision import round_weight
 from tfcamp.text.encoder import TextEncoder
 
 
@@ -71,10 +72,13 @@ def export_text_classifier(
 
 
 def round_embeddings(model: keras.Model) -> None:
-    """Rounds the embeddings of a model to what half precision can hold."""
+    """Rounds the embeddings of a model to what half precision can hold.
+
+    Raises:
+      Diverged: one is beyond half precision's largest number, 65,504.
+    """
     for layer in _embeddings(model):
-        table = layer.embeddings.numpy()
-        layer.embeddings.assign(table.astype(np.float16).astype(table.dtype))
+        round_weight(layer.embeddings)
 
 
 def load_text_classifier(folder: Path) -> "ServedTextClassifier":

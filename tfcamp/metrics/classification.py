@@ -116,7 +116,7 @@ class ClassificationMetrics:
     predictions (scikit-learn's rule): a class that the file lacks is no failure of the model.
 
     The expected calibration error is sum_m (n_m / n) |accuracy_m - confidence_m| over bins of equal
-    width (Guo et al., 2017, eq. 5, with their 15 bins).
+    width (Guo et al., 2017, eq. 3, with their 15 bins).
 
     >>> metrics = ClassificationMetrics(["财经", "sport"])
     >>> metrics.update([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])

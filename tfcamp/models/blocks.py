@@ -84,7 +84,7 @@ class MaskedMax(ExplicitMaskLayer):
 
     def call(self, inputs: Any, mask: Any) -> Any:
         """Returns float[B, D] of float[B, T, D] and bool[B, T]."""
-        return ops.max(ops.where(mask[:, :, None], inputs, -1e9), axis=1)
+        return ops.max(ops.where(mask[:, :, None], inputs, -6e4), axis=1)  # as float16 can hold
 
 
 @keras.saving.register_keras_serializable(package="tfcamp")

@@ -69,7 +69,8 @@ class LearnedPositions(keras.layers.Layer):
         """Returns float[B, T, D]; ``first``, int32[], is the position of the first vector.
 
         Raises:
-          ValueError: T is larger than max_length; where T is not known before, the addition fails.
+          ValueError: T is larger than max_length. Where T is known when the model runs, and not
+            before, the owner must see to it.
         """
         length = inputs.shape[1]
         if length is not None and length > self.max_length:

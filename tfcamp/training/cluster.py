@@ -105,8 +105,10 @@ def read_tf_config(text: str) -> Cluster | None:
     if not isinstance(jobs, dict) or not all(isinstance(job, list) for job in jobs.values()):
         raise UserError(f'TF_CONFIG: expected {{"cluster": {{"worker": [...]}}}}, got {text[:100]}')
     task = config.get("task")
-    if not isinstance(task, dict) or not {"type", "index"} <= task.keys():
-        raise UserError('TF_CONFIG: expected "task": {"type": "worker", "index": 0}, got none')
+    if not isinstance(task, dict) or not isinstance(task.get("type"), str) or "index" not in task:
+        raise UserError(
+            f'TF_CONFIG: expected "task": {{"type": "worker", "index": 0}}, got {task!r:.100}'
+        )
     # An evaluator trains nothing; it may stand in a description that was written for others.
     jobs = {name: addresses for name, addresses in jobs.items() if name != "evaluator"}
     unknown = {*jobs, task["type"]} - {"chief", "worker"}
@@ -117,11 +119,13 @@ def read_tf_config(text: str) -> Cluster | None:
     tasks = tuple((name, i) for name in sorted(jobs) for i in range(len(jobs[name])))
     addresses = tuple(jobs[name][i] for name, i in tasks)
     for address in addresses:
-        if not isinstance(address, str) or not re.fullmatch(r".+:[1-9]\d{0,4}", address):
+        found = re.fullmatch(".+:([1-9][0-9]{0,4})", address) if isinstance(address, str) else None
+        if found is None or int(found[1]) >= 2**16:
             raise UserError(f"TF_CONFIG: address {address!r}: expected host:port")
     if len(set(addresses)) < len(addresses):
         raise UserError("TF_CONFIG: two tasks have the same address; give each a port of its own")
-    own = (task["type"], int(task["index"]) if str(task["index"]).isdigit() else task["index"])
+    index = str(task["index"])
+    own = (task["type"], int(index) if re.fullmatch("[0-9]+", index) else index)
     if own not in tasks:
         count = len(jobs.get(task["type"], []))
         raise UserError(

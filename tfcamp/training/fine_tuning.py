@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcamp.training.optimizers import RowSparseAdam
+from tfcamp.training.optimizers import RowSparseAdam, is_bias_or_norm
 
 
 def take_weights(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> list[str]:
@@ -110,7 +110,7 @@ def build_fine_tuning_optimizer(
             var_list=[
                 variable
                 for variable in model.trainable_variables
-                if variable.path in slow or len(variable.shape) < 2
+                if variable.path in slow or is_bias_or_norm(variable)
             ]
         )
     return optimizer

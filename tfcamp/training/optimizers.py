@@ -33,8 +33,8 @@ class RowSparseAdam(keras.optimizers.Adam):
     would decay them and move the row on along its old momentum; accuracy does not suffer
     (measured in ``projects/news/README.md``).
 
-    Weight decay is applied to dense variables only: decaying every row of an embedding at each
-    step would cost what this class saves. Exclude embeddings with ``exclude_from_weight_decay``.
+    Decaying every row of an embedding at each step would cost what this class saves, so exclude
+    embeddings from weight decay, as :func:`build_optimizer` does.
     """
 
     def update_step(self, gradient, variable, learning_rate) -> None:
@@ -191,16 +191,23 @@ def build_schedule(
     """
     if name == "constant":
         return peak
+    if name == "cosine" and warmup_steps < 1:
+        return keras.optimizers.schedules.CosineDecay(peak, decay_steps=max(1, total_steps))
     if name == "cosine":
         return keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0,
             decay_steps=max(1, total_steps - warmup_steps),
             warmup_target=peak,
-            warmup_steps=max(1, warmup_steps),
+            warmup_steps=warmup_steps,
         )
     if name == "inverse_sqrt":
         return InverseSquareRoot(peak, max(1, warmup_steps))
     raise ValueError(f"schedule must be constant, cosine or inverse_sqrt, got {name!r}")
+
+
+def is_bias_or_norm(variable: keras.Variable) -> bool:
+    """Tells which variables do not decay: those of one axis, and a GRU's bias, which has two."""
+    return len(variable.shape) < 2 or variable.name == "bias"
 
 
 def build_optimizer(
@@ -236,7 +243,7 @@ def build_optimizer(
             var_list=[
                 variable
                 for variable in model.trainable_variables
-                if id(variable) in embeddings or len(variable.shape) < 2
+                if id(variable) in embeddings or is_bias_or_norm(variable)
             ]
         )
     return optimizer

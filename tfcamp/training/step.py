@@ -164,11 +164,11 @@ def build_train_step(
         factor = tf.math.reciprocal_no_nan(weight)
         if loss_scale is not None:
             factor /= loss_scale.value
-        gradients = [_scale(gradient, factor) for gradient in gradients]
+        gradients = [_sum_equal_rows(_scale(gradient, factor)) for gradient in gradients]
         # A sum is finite only if it was on each replica: all come to the same answer.
         finite = tf.constant(True) if loss_scale is None else _all_finite(gradients)
         if options.clip_norm is not None:
-            gradients = clip_by_global_norm(gradients, options.clip_norm)
+            gradients, _ = tf.clip_by_global_norm(gradients, options.clip_norm)
         if loss_scale is not None:
             # A step that is skipped has no loss; one that no smaller scale can help has no number.
             skipped = tf.where(loss_scale.at_its_least(), math.nan, 0.0)
@@ -178,19 +178,6 @@ def build_train_step(
         return WeightedSum(total, weight)
 
     return train_step
-
-
-def clip_by_global_norm(gradients: Sequence, clip_norm: float) -> list:
-    """Scales gradients so that their global norm is at most ``clip_norm``, and keeps them sparse.
-
-    Keras's own clipping makes a dense tensor of an embedding's gradient, and the norm of slices
-    with repeated rows is not the norm of the gradient.
-    """
-    gradients = [
-        sum_equal_rows(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
-        for gradient in gradients
-    ]
-    return tf.clip_by_global_norm(gradients, clip_norm)[0]
 
 
 def _split(batch: Any, num_parts: int) -> list:
@@ -239,6 +226,11 @@ def _add(first, second):
         tf.concat([first.indices, second.indices], 0),
         first.dense_shape,
     )
+
+
+def _sum_equal_rows(gradient):
+    """Lets each row of a sparse gradient stand once: norms and optimizers square what they get."""
+    return sum_equal_rows(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def _scale(gradient, factor):

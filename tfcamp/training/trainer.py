@@ -142,7 +142,8 @@ class Trainer:
                     # here would not do it.
                     if self.step < end:
                         self._stop_if_asked(told, signals)
-                self._epoch_totals = EpochTotals()
+                if self.step % per_epoch == 0:  # else the run may go on within the epoch
+                    self._epoch_totals = EpochTotals()
                 if progress is not None:
                     yield progress
                 self._stop_if_asked(told, signals)
@@ -230,9 +231,9 @@ class Trainer:
         Args:
           stream: each row is read once.
           predict: a function that each replica compiles: from (inputs, labels, weights) to tensors
-            [B, ...] whose other axes are the same in each batch, so that a loss or a text can be
-            returned where the logits of all tokens would not fit. None for the model's logits. The
-            same function each time, or it is traced anew.
+            [B, ...] whose other axes are the same in each batch, so that a loss or the ids of a
+            text can be returned where the logits of all tokens would not fit. None for the model's
+            logits. The same function each time, or it is traced anew.
 
         Returns:
           arrays [N, ...], in the structure of what is predicted of a batch.

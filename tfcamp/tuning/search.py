@@ -296,9 +296,6 @@ class _SearchRun(Run):
         """The folder of the trials, which hold the checkpoints."""
         return self.home / "trials"
 
-    def _took_steps(self) -> bool:
-        return any(self.checkpoints.glob("*"))
-
 
 def _folder_name(number: int) -> str:
     return f"{number:03d}"

@@ -54,11 +54,18 @@ class Trial:
 def best_of(trials: Sequence[Trial], *, larger_is_better: bool) -> Trial | None:
     """Returns the trial with the best score, the first of equal ones; None where none has one.
 
+    Of trials that Hyperband paused only those with the most epochs are compared.
+
     >>> trials = [Trial(1, None, {}, score=0.5), Trial(2, None, {}), Trial(3, None, {}, score=0.4)]
     >>> [best_of(trials, larger_is_better=larger).number for larger in (True, False)]
     [1, 3]
+    >>> trials = [Trial(1, None, {}, epochs=1, score=0.9), Trial(2, None, {}, epochs=3, score=0.8)]
+    >>> best_of(trials, larger_is_better=True).number
+    2
     """
     known = [trial for trial in trials if trial.score is not None]
+    longest = max((trial.epochs for trial in known), default=0)
+    known = [trial for trial in known if trial.epochs == longest]
     sign = -1 if larger_is_better else 1
     return min(known, key=lambda trial: sign * (trial.score or 0.0), default=None)
 
