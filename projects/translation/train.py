@@ -97,7 +97,7 @@ def train(
     total_steps = min(total_steps, config.max_steps or total_steps)
     schedule = build_schedule(
         config.schedule,
-        config.learning_rate,
+        sized.learning_rate,
         warmup_steps=round(config.warmup * total_steps),
         total_steps=total_steps,
     )

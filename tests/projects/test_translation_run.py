@@ -42,6 +42,23 @@ class Crash(BaseException):
     """Ends a run without any clean-up."""
 
 
+@pytest.mark.parametrize(
+    ("dataset", "num_pairs", "epochs", "dropout", "learning_rate"),
+    [
+        ("sample", 9_999, 30, 0.15, 2e-3),
+        ("mine.tsv", 10_000, 30, 0.2, 4e-3),
+        ("mine.tsv", 100_001, 30, 0.1, 2e-3),
+        ("reverse", 20_000, 10, 0.0, 2e-3),
+    ],
+)
+def test_what_is_not_given_goes_by_the_data(dataset, num_pairs, epochs, dropout, learning_rate):
+    sized = TranslationConfig(dataset).for_pairs(num_pairs)
+    assert (sized.epochs, sized.dropout, sized.learning_rate) == (epochs, dropout, learning_rate)
+    given = TranslationConfig(dataset, epochs=2, dropout=0.0, learning_rate=0.5)
+    sized = given.for_pairs(num_pairs)
+    assert (sized.epochs, sized.dropout, sized.learning_rate) == (2, 0.0, 0.5)
+
+
 def crash(*_, **__) -> None:
     raise Crash
 
