@@ -162,6 +162,20 @@ def test_class_scores_names_stay_inside_the_frame():
     assert_text_is_inside(class_scores(SCORES[1:]))
 
 
+@pytest.mark.parametrize("name", ["α" * 40, "word " * 40, "entertainment" * 15])
+def test_long_names_are_shortened(name):
+    # As wide as Han is α counted, which the font of the tests has.
+    for figure in (
+        class_scores([ClassScores(name, 0.5, 1.0, 2 / 3, 1), *SCORES[1:]]),
+        confusion_matrix(np.eye(2, dtype=int), [name, "b"]),
+        confusion_matrix(np.eye(40, dtype=int), [name] * 40),
+    ):
+        assert_text_is_inside(figure)
+        assert figure.axes[0].get_window_extent().width > 80
+        (drawn, *_) = [text for text in texts(figure) if text.startswith(name[:4])]
+        assert drawn.endswith("…") and drawn[:-1] == name[: len(drawn) - 1]
+
+
 def test_class_table_has_a_row_for_each_class():
     table = class_table(SCORES)
     assert list(table.header) == ["class", "precision", "recall", "F1", "rows"]

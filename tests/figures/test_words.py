@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from tfcamp.figures.save import figure_svg
 from tfcamp.figures.words import _HEIGHT, _WIDTH, place_labels, word_map
@@ -54,6 +55,14 @@ def test_many_groups_wrap_and_a_crowd_says_how_many_labels_are_missing():
     svg = figure_svg(word_map(WORDS, np.ones((40, 8)), groups))
     assert all(f">{name}<" in svg for name in groups)
     assert "of 40 words without a label, for want of room" in svg
+
+
+def test_a_long_name_of_a_group_stays_inside_the_frame():
+    groups = ["α" * 200, "b"] * 20
+    figure = word_map([str(i) for i in range(40)], VECTORS, groups)
+    FigureCanvasAgg(figure)
+    (shown,) = [text for text in figure.axes[1].texts if "α" in text.get_text()]
+    assert shown.get_text().endswith("α…") and shown.get_window_extent().x1 < _WIDTH / 2
 
 
 def test_arguments_that_do_not_fit_are_refused():

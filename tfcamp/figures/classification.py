@@ -24,7 +24,7 @@ from tfcamp.figures.style import (
     add_axes,
     drawing,
     new_figure,
-    printable,
+    shortened,
     text_width,
 )
 from tfcamp.metrics.classification import CalibrationBin, ClassScores
@@ -40,6 +40,8 @@ _MOST_WRITTEN = 30
 _MOST_NAMED, _NAMED_CELL = 64, 18
 # About how wide a matrix without numbers is, and how far numbers of classes stand apart.
 _IMAGE_SIDE, _NUMBERED_STEP = 800, 40
+# A name that is wider is shortened: a class may be called by a whole sentence.
+_WIDEST_NAME = 180
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
@@ -80,7 +82,7 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
             step = _round_step(_NUMBERED_STEP / cell)
             footer = f"classes by number, from 0 · {footer}"
     ticks = range(0, num_classes, step)
-    names = [printable(classes[i]) if step == 1 else str(i) for i in ticks]
+    names = [shortened(classes[i], _WIDEST_NAME, size) if step == 1 else str(i) for i in ticks]
     widest = max(text_width(name, size) for name in names)
     slanted = widest > cell * step - 4
     left = 34 + widest
@@ -282,7 +284,7 @@ def class_scores(per_class: Sequence[ClassScores]) -> Figure:
     if not per_class:
         raise ValueError("there are no classes to draw")
     ranked = sorted(per_class, key=lambda row: -row.f1)
-    names = [printable(row.name) for row in ranked]
+    names = [shortened(row.name, _WIDEST_NAME) for row in ranked]
     left = 20 + max(text_width(name) for name in names)
     line, top = 26, 30
     with drawing():

@@ -123,6 +123,20 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", re.sub(r"[\t\n\r]+", " ", text))
 
 
+def shortened(text: str, widest: float, size: float = SIZE) -> str:
+    """Returns the printable text, ended by an ellipsis where it is wider than so many CSS pixels.
+
+    >>> shortened("a long name", 40, size=10)
+    'a lo…'
+    """
+    text = printable(text)
+    if text_width(text, size) <= widest:
+        return text
+    while text and text_width(text + "…", size) > widest:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
 # Control characters, direction marks (which would reorder a label's surroundings), surrogates and
 # non-characters.
 _UNPRINTABLE = re.compile(

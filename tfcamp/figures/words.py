@@ -17,11 +17,13 @@ from tfcamp.figures.style import (
     drawing,
     new_figure,
     printable,
+    shortened,
     text_width,
 )
 
 _WIDTH, _HEIGHT, _MARGIN = 720, 540, 44
 _LINE = 20  # of the legend
+_WIDEST_NAME = 300  # in the legend; a wider one is shortened
 _MARKERS = "os^Dv"
 # Where a label may stand beside its point: angles, then distances, in the order of preference.
 _ANGLES = [math.radians(angle) for angle in (0, 180, 90, 270, 45, 315, 135, 225)]
@@ -173,7 +175,7 @@ def _legend_rows(names: Sequence[str], note: str) -> list[list[tuple[str, float]
     rows: list[list[tuple[str, float]]] = [[]]
     across = 10.0
     for name in names:
-        width = 28 + text_width(printable(name), SMALL)
+        width = 28 + text_width(shortened(name, _WIDEST_NAME, SMALL), SMALL)
         if rows[-1] and across + width > _WIDTH:
             rows.append([])
             across = 10.0
@@ -198,6 +200,7 @@ def _draw_legend(
             color, marker = styles[name]
             down = _LINE * (i + 0.5)
             axes.plot(across, down, marker, color=color, markersize=6, markeredgewidth=0)
-            axes.text(across + 9, down, printable(name), fontsize=SMALL, color=INK, va="center")
+            shown = shortened(name, _WIDEST_NAME, SMALL)
+            axes.text(across + 9, down, shown, fontsize=SMALL, color=INK, va="center")
     down = _LINE * (len(rows) - 0.5)
     axes.text(_WIDTH - 6, down, note, fontsize=SMALL, color=MUTED, ha="right", va="center")
