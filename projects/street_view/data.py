@@ -27,8 +27,9 @@ from tfcamp.text.corpus import batched
 from tfcamp.vision.augment import AugmentConfig, augment, cutmix, mixup
 from tfcamp.vision.digits import numbers_to_labels
 from tfcamp.vision.images import decode_images, image_sizes
-from tfcamp.vision.windows import bounds_of_boxes, random_windows, windows_around
+from tfcamp.vision.windows import are_in_view, bounds_of_boxes, random_windows, windows_around
 
+import numpy as np
 import tensorflow as tf
 
 ROWS_PER_BATCH = 256
@@ -131,9 +132,9 @@ def prepare(config: StreetConfig, run: Run) -> StreetData:
     size = (round(height * scale), round(width * scale))
     folder = run.folder / "data"
     packed = {
-        "train": lambda path: _pack(config, train, path, size, config.margin),
+        "train": lambda path: _pack(config, run, train, path, size, config.margin),
         # The whole picture, as it will be served.
-        "dev": lambda path: _pack(config, dataset.dev, path, (height, width), None),
+        "dev": lambda path: _pack(config, run, dataset.dev, path, (height, width), None),
     }
     for name, write in packed.items():
         if not (folder / name).exists():
@@ -224,24 +225,26 @@ def _scale_pixels(inputs: Any, labels: Any, weights: Any, seed: tf.Tensor) -> Ba
 
 def _pack(
     config: StreetConfig,
+    run: Run,
     split: ImageSplit,
     folder: Path,
     size: tuple[int, int],
     margin: float | None,
 ) -> PackedImages:
     """Decodes a split and packs it; with a margin, the part around the boxes, where there are."""
+    out_of_view = []
 
     def batches() -> Iterator[tuple[Any, Any, Any]]:
         for rows in batched(split, ROWS_PER_BATCH):
             encoded = tf.constant([row.image for row in rows])
             sizes = image_sizes(encoded).numpy()
             # Of a row without boxes the whole picture is taken for the number.
-            bounds = [
-                [0, 0, width, height]
-                if row.boxes is None or margin is None
-                else bounds_of_boxes(row.boxes)
-                for row, (height, width) in zip(rows, sizes, strict=True)
-            ]
+            bounds = np.array([[0, 0, width, height] for height, width in sizes])
+            for place, row in enumerate(rows if margin is not None else ()):
+                if row.boxes is not None and are_in_view(row.boxes, sizes[place]):
+                    bounds[place] = bounds_of_boxes(row.boxes)
+                elif row.boxes is not None:
+                    out_of_view.append(row.name)
             around = windows_around(bounds, sizes, margin or 0.0)
             images, valid = decode_images(encoded, *size, windows=tf.constant(around.windows))
             for row, is_valid in zip(rows, valid.numpy(), strict=True):
@@ -250,4 +253,10 @@ def _pack(
             labels = numbers_to_labels(row.number for row in rows)
             yield images, around.boxes, labels if config.reads_numbers else labels[:, 0]
 
-    return PackedImages.write(folder, *size, batches())
+    packed = PackedImages.write(folder, *size, batches())
+    if out_of_view:
+        run.say(
+            f"{split.origin}: {len(out_of_view):,} of {len(split):,} pictures have a box that lies "
+            f"outside of them or has no area, such as {out_of_view[0]}: they are shown whole"
+        )
+    return packed

@@ -280,6 +280,22 @@ class TestPictures:
         report = check(put_competition(tmp_path, train=train, val=[(4, "1"), (5, "2")]))
         assert report.findings == ["train: all 2 pictures show one number"]
 
+    @pytest.mark.parametrize(("num_rows", "harmful"), [(3, True), (100, False)])
+    def test_boxes_that_are_not_in_view(self, tmp_path: Path, num_rows: int, harmful: bool) -> None:
+        train = [(place, str(place)) for place in range(num_rows)]
+        put_competition(tmp_path, train=train, val=[(200, "1"), (201, "2")])
+        box = {"left": [13], "top": [2], "width": [4], "height": [4]}  # picture 1 is 13 wide
+        labels = json.loads((tmp_path / "train.json").read_text())
+        labels["1.png"] |= box
+        labels["2.png"] |= box
+        (tmp_path / "train.json").write_text(json.dumps(labels))
+        report = check(tmp_path)
+        told = [line for line in (report.findings if harmful else report.notes) if "box" in line]
+        assert told == [
+            f"train: 1 of {num_rows} pictures have a box that lies outside of them or has no area, "
+            "such as '1.png'; boxes are left, top, width and height in pixels"
+        ]
+
     def test_single_digits(self, tmp_path: Path) -> None:
         pixels = np.arange(4 * 4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 4, 3)
         np.savez(tmp_path / "train.npz", allow_pickle=True, x=pixels, y=np.arange(4))

@@ -73,6 +73,19 @@ def test_without_boxes_nothing_can_be_cut(split) -> None:
             list(rows)
 
 
+@pytest.mark.parametrize("box", [[40, 6, 8, 16], [4, -16, 8, 16], [4, 6, 0, 16]])
+def test_a_box_that_is_not_in_view_is_named(split, box) -> None:
+    boxes = np.array([[4, 6, 8, 16], box], np.int32)
+    spoilt = dataclasses.replace(
+        split, read=lambda: (row._replace(boxes=boxes) for row in split.read())
+    )
+    for rows in (cut_numbers(spoilt, 0.1), cut_digits(_dataset(spoilt)).train):
+        with pytest.raises(
+            UserError, match=r"test: a\.png has a box that lies outside of it or has"
+        ):
+            list(rows)
+
+
 def test_joined_splits_come_one_after_another(split) -> None:
     joined = join_splits(split, rendered_split("train", 5))
     assert len(joined) == len(list(joined)) == 6

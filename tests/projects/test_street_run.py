@@ -255,6 +255,23 @@ def test_a_test_split_without_the_boxes_that_are_needed_is_left_out(tmp_path, ne
     assert next(iter(rows.dev)).number
 
 
+def test_a_picture_whose_box_is_not_in_view_is_shown_whole(
+    street_run, tmp_path, monkeypatch, capsys
+) -> None:
+    folder = write_competition(tmp_path / "houses")
+    labels = json.loads((folder / "train.json").read_text())
+    name = next(iter(labels))
+    labels[name]["left"] = [10_000] * len(labels[name]["label"])
+    (folder / "train.json").write_text(json.dumps(labels))
+    monkeypatch.setattr(train, "export_image_model", crash)
+    with pytest.raises(Crash):
+        train.main(tiny_config(tmp_path / "run", dataset=str(folder), max_steps=1))
+    boxes = PackedImages(tmp_path / "run/data/train").boxes
+    assert boxes[0].tolist() == [0, 0, 1, 1] and boxes[1].tolist() != [0, 0, 1, 1]
+    told = f"1 of 40 pictures have a box that lies outside of them or has no area, such as {name}"
+    assert told in capsys.readouterr().out
+
+
 def test_fewer_rows_than_a_batch_are_one_batch(street_run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(train, "export_image_model", crash)
     with pytest.raises(Crash):

@@ -5,9 +5,11 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from PIL import Image
 
 from tfcamp.data.check_report import (
+    HARMFUL_SHARE,
     Report,
     SeenRows,
     report_contradictions,
@@ -17,10 +19,11 @@ from tfcamp.data.check_report import (
 )
 from tfcamp.data.fingerprints import Fingerprints
 from tfcamp.data.image_splits import ImageDataset, ImageSplit
+from tfcamp.vision.windows import are_in_view
 
 
 def check_images(dataset: ImageDataset) -> Report:
-    """Reads all pictures once and tells what would harm training; keeps 12 bytes a picture."""
+    """Reads all pictures once and tells what would harm training; keeps 13 bytes a picture."""
     kind = "pictures of single digits" if dataset.single_digit else "pictures of numbers"
     report = Report(kind, notes=list(dataset.notes))
     table: list[Sequence[str]] = [("rows", "repeated", "with boxes", "width", "height", "")]
@@ -33,6 +36,14 @@ def check_images(dataset: ImageDataset) -> Report:
         counts = (len(split), seen.rows.exact.num_repeated(), seen.num_boxed)
         sides = (f"{min(side)} to {max(side)}" for side in (seen.widths, seen.heights))
         table.append((*(f"{count:,}" for count in counts), *sides, name))
+        out_of_view = np.frombuffer(seen.out_of_view, np.bool_)
+        if out_of_view.any():
+            report.tell(
+                f"{seen.rows.told(out_of_view)} have a box that lies outside of them or has no "
+                f"area, such as {seen.rows.example(out_of_view)}; boxes are left, top, width and "
+                "height in pixels",
+                harmful=bool(out_of_view.mean() > HARMFUL_SHARE),
+            )
         if split.labelled:
             report_contradictions(report, seen.rows, seen.numbers, "numbers")
             if len(seen.numbers) > 1 and len(set(seen.numbers)) == 1:
@@ -52,6 +63,7 @@ class _Pictures:
       widths: in pixels, counted; and so are heights.
       heights: see there.
       num_boxed: pictures whose digits have boxes.
+      out_of_view: bool[N], whether a digit's box is of no use, see `are_in_view`.
       digits: how often each digit is shown.
       numbers: int[N], each picture's number with a 1 before it, since 007 is not 7; 0 if unknown.
       lengths: how many numbers have one digit, two digits and so on.
@@ -66,15 +78,18 @@ class _Pictures:
         self.numbers = array("i")
         self.lengths = split.length_counts
         self.num_boxed = 0
+        self.out_of_view = bytearray()
         exact = Fingerprints()
         for row in watch(split, name, len(split)):
             exact.add(row.image)
             with Image.open(io.BytesIO(row.image)) as image:  # its header alone is read
                 self.widths[image.width] += 1
                 self.heights[image.height] += 1
+                size = image.height, image.width
             self.digits.update(row.number or "")
             self.numbers.append(int(f"1{row.number}") if row.number else 0)
             self.num_boxed += row.boxes is not None
+            self.out_of_view.append(row.boxes is not None and not are_in_view(row.boxes, size))
 
         def show() -> Iterator[str]:
             return (row.name for row in split)

@@ -11,14 +11,14 @@ from tfcamp.data.image_splits import ImageDataset, ImageRow, ImageSplit, encode_
 from tfcamp.errors import UserError
 from tfcamp.vision.digits import MAX_DIGITS
 from tfcamp.vision.images import decode_pixels
-from tfcamp.vision.windows import bounds_of_boxes, digit_squares, windows_around
+from tfcamp.vision.windows import are_in_view, bounds_of_boxes, digit_squares, windows_around
 
 
 def cut_digits(dataset: ImageDataset) -> ImageDataset:
     """Returns a data set of single digits, cut out of numbers as SVHN does it.
 
     Raises:
-      UserError: a row has no boxes.
+      UserError: a row has no boxes, or one that is of no use.
     """
     test = None if dataset.test is None else _digits_of(dataset.test)
     return dataclasses.replace(
@@ -38,12 +38,13 @@ def cut_numbers(split: ImageSplit, margin: float) -> ImageSplit:
       margin: what is left around a number, as a share of its height.
 
     Raises:
-      UserError: a row has no boxes.
+      UserError: a row has no boxes, or one that is of no use.
     """
 
     def rows() -> Iterator[ImageRow]:
         for row in split:
-            pixels, boxes = _decode(row), _boxes_of(row, split)
+            pixels = _decode(row)
+            boxes = _boxes_of(row, pixels, split)
             bounds = bounds_of_boxes(boxes)
             ((window,), _) = windows_around([bounds], [pixels.shape[:2]], margin)
             boxes = boxes - [*window[:2], 0, 0]
@@ -66,7 +67,7 @@ def _digits_of(split: ImageSplit) -> ImageSplit:
     def rows() -> Iterator[ImageRow]:
         for row in split:
             pixels = _decode(row)
-            squares = digit_squares(_boxes_of(row, split))
+            squares = digit_squares(_boxes_of(row, pixels, split))
             for place, (digit, square) in enumerate(zip(row.number or "", squares, strict=True)):
                 image = encode_png(_cut(pixels, square))
                 yield ImageRow(f"{row.name}:{place}", image, digit, None)
@@ -86,7 +87,14 @@ def _cut(pixels: npt.NDArray[np.uint8], window: npt.NDArray[np.int32]) -> npt.ND
     return pixels[top : top + height, left : left + width]
 
 
-def _boxes_of(row: ImageRow, split: ImageSplit) -> npt.NDArray[np.int32]:
+def _boxes_of(
+    row: ImageRow, pixels: npt.NDArray[np.uint8], split: ImageSplit
+) -> npt.NDArray[np.int32]:
     if row.boxes is None:
         raise UserError(f"{split.origin}: {row.name} has no boxes to cut out by")
+    if not are_in_view(row.boxes, pixels.shape[:2]):
+        raise UserError(
+            f"{split.origin}: {row.name} has a box that lies outside of it or has no area: correct "
+            "it, or leave the picture out"
+        )
     return row.boxes

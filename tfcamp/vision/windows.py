@@ -1,5 +1,6 @@
 """Which part of a picture to look at: around the boxes of digits, and at random for training."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,22 @@ def bounds_of_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.int32]:
     boxes = np.asarray(boxes)
     begin, end = boxes[:, :2].min(0), (boxes[:, :2] + boxes[:, 2:]).max(0)
     return np.concatenate([begin, end - begin]).astype(np.int32)
+
+
+def are_in_view(boxes: npt.ArrayLike, size: Sequence[int]) -> bool:
+    """Tells whether each box has an area, some of which lies in the picture.
+
+    Args:
+      boxes: int[N, 4], left, top, width, height.
+      size: height and width of the picture.
+
+    >>> are_in_view([[-9, 0, 10, 20]], (32, 70)), are_in_view([[70, 0, 10, 20]], (32, 70))
+    (True, False)
+    """
+    boxes = np.asarray(boxes, np.int64)
+    begin = np.maximum(boxes[:, :2], 0)
+    end = np.minimum(boxes[:, :2] + boxes[:, 2:], size[::-1])
+    return bool((begin < end).all())
 
 
 def windows_around(bounds: npt.ArrayLike, sizes: npt.ArrayLike, margin: float) -> Windows:
