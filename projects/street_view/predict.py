@@ -15,6 +15,7 @@ from typing import Annotated, NamedTuple
 from tfcamp.cli import run_project
 from tfcamp.data.image_sources import write_number_submission
 from tfcamp.data.image_splits import turn_upright
+from tfcamp.data.image_stores import find_pictures
 from tfcamp.errors import UserError
 from tfcamp.export.folders import newest_version
 from tfcamp.export.image_model import ServedImageModel, load_image_model
@@ -23,7 +24,6 @@ from tfcamp.text.corpus import batched
 import tyro
 
 FILES_PER_BATCH = 64
-ENDINGS = (".png", ".jpg", ".jpeg")
 
 # The model that comes with the project.
 DEFAULT_MODEL = newest_version(Path(__file__).parents[2] / "saved_models" / "street_view")
@@ -89,8 +89,8 @@ def predict(
 def find_images(places: tuple[str, ...]) -> Iterator[Path]:
     """Yields the files that names, folders and patterns stand for, each place's in order.
 
-    Of folders and what lies in them, only what ends like an image is taken; a file that is named is
-    taken whatever it is called.
+    Of folders and what lies in them, only what ends like an image is taken, but not macOS's shadows
+    of files (``._a.jpg``); a file that is named is taken whatever it is called.
 
     Raises:
       UserError: there is nothing, or no image at a place.
@@ -100,8 +100,7 @@ def find_images(places: tuple[str, ...]) -> Iterator[Path]:
     for place in places:
         path = Path(place).expanduser()
         if path.is_dir():
-            files = (file for file in path.rglob("*") if file.is_file())
-            found = sorted(file for file in files if file.suffix.lower() in ENDINGS)
+            found = [path / name for name in find_pictures(path)]
         elif path.exists():
             found = [path]
         else:

@@ -161,7 +161,22 @@ class TestCompetition:
         with zipfile.ZipFile(tmp_path / "numbers/train.zip", "a") as archive:
             archive.writestr("__MACOSX/train/._000000.png", b"shadow")
             archive.writestr("__MACOSX/train/000000.png", b"shadow")
-        assert next(iter(load(tmp_path / "numbers").train)).image == png(0)
+            archive.writestr("train/._000000.png", b"shadow")
+        dataset = load(tmp_path / "numbers")
+        assert next(iter(dataset.train)).image == png(0) and dataset.notes == ()
+
+    def test_a_shadow_in_a_folder_is_passed_over(self, tmp_path: Path) -> None:
+        put_competition(tmp_path / "numbers", as_zip=False)
+        (tmp_path / "numbers/test.json").unlink()
+        (tmp_path / "numbers/test/._000000.png").write_bytes(b"shadow")
+        dataset = load(tmp_path / "numbers")
+        assert sizes(dataset) == [6, 3, 2] and dataset.notes == ()
+
+    def test_an_archive_with_backslashes(self, tmp_path: Path) -> None:
+        put_competition(tmp_path / "numbers")
+        images = {f"train\\{position:06d}.png": png(position) for position in range(6)}
+        put_zip(tmp_path / "numbers/train.zip", images)
+        assert [row.image for row in load(tmp_path / "numbers").train] == list(images.values())
 
 
 def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:

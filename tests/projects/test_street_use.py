@@ -144,6 +144,19 @@ class TestPredict:
         assert [bool(row["number"]) for row in rows] == [True, True, False, True]
         assert [row["probability"] > 0 for row in rows] == [True, True, False, True]
 
+    def test_what_is_found_in_a_folder(self, tmp_path) -> None:
+        elsewhere, folder = tmp_path / "elsewhere", tmp_path / "photos"
+        for path in ("photos/__MACOSX/b.jpg", "photos/._a.png", "photos/a.png", "elsewhere/c.png"):
+            (tmp_path / path).parent.mkdir(exist_ok=True, parents=True)
+            (tmp_path / path).touch()
+        (folder / "link").symlink_to(elsewhere)
+        (elsewhere / "back").symlink_to(folder)
+        (folder / "nowhere.png").symlink_to(tmp_path / "nowhere")
+        assert list(predict.find_images((str(folder),))) == [
+            folder / "a.png",
+            folder / "link/c.png",
+        ]
+
     def test_files_and_patterns(self, command, model, photographs) -> None:
         places = (photographs / "notes.txt", photographs / "[bd].png", photographs / "**/a*")
         rows = self.run(command, model, *places)

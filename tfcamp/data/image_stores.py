@@ -1,6 +1,7 @@
 """Images by name, in a folder or in a zip archive that is never unpacked."""
 
 import contextlib
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,38 @@ class Images(Protocol):
         ...
 
 
+def is_picture(name: str) -> bool:
+    """Tells whether a path in a folder or an archive is that of an image.
+
+    macOS lays a shadow of every file beside it, and those of an archive under ``__MACOSX``.
+
+    >>> [is_picture(name) for name in ("sub/a.JPG", "sub/._a.jpg", "__MACOSX/a.jpg", "a.txt")]
+    [True, False, False, False]
+    """
+    path = PurePosixPath(name)
+    is_shadow = path.name.startswith("._") or "__MACOSX" in path.parts
+    return path.suffix.lower() in _IMAGE_SUFFIXES and not is_shadow
+
+
+def find_pictures(folder: Path) -> list[str]:
+    """Returns the paths of the images in a folder and its sub-folders, from there, sorted.
+
+    Links to folders are followed; what several of them lead to is found once.
+    """
+    found, seen = [], set()
+    for place, sub_folders, names in os.walk(folder, followlinks=True):
+        real_place = os.path.realpath(place)
+        if real_place in seen:
+            sub_folders.clear()
+            continue
+        seen.add(real_place)
+        sub_folders.sort()
+        paths = (Path(place, name) for name in names)
+        inner = ((path.relative_to(folder).as_posix(), path) for path in paths)
+        found += [name for name, path in inner if is_picture(name) and path.is_file()]
+    return sorted(found)
+
+
 class FolderImages:
     """The images in a folder; a name may lead into its sub-folders, but not out of it."""
 
@@ -41,9 +74,8 @@ class FolderImages:
         self.path = path
 
     def names(self) -> list[str]:
-        """Returns the names of the images in the folder itself, sorted."""
-        paths = (path for path in self.path.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
-        return sorted(path.name for path in paths)
+        """Returns the paths of the images in the folder and its sub-folders, sorted."""
+        return find_pictures(self.path)
 
     def read_all(self, names: Iterable[str]) -> Iterator[bytes]:
         """Yields the images' contents one by one."""
@@ -72,13 +104,11 @@ class ZipImages:
         with self._open() as archive:
             members = archive.infolist()
         for member in members:
-            # Finder adds a shadow of every file under __MACOSX/.
-            parts = PurePosixPath(inside(member.filename, path)).parts
-            if member.is_dir() or not parts or parts[0] == "__MACOSX":
+            # Some programs for Windows write backslashes, which the format forbids.
+            name = inside(member.filename, path).replace("\\", "/")
+            if member.is_dir() or not is_picture(name):
                 continue
-            if PurePosixPath(parts[-1]).suffix.lower() not in _IMAGE_SUFFIXES:
-                continue
-            other = self._members.setdefault(parts[-1], member.filename)
+            other = self._members.setdefault(PurePosixPath(name).name, member.filename)
             if other != member.filename:
                 raise UserError(f"{path}: {other} and {member.filename} have the same name")
             if member.file_size > _MAX_IMAGE_BYTES:
