@@ -9,11 +9,16 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from tfcamp.data.image_splits import ImageDataset, ImageRow, ImageSplit, count_lengths, encode_png
+from tfcamp.data.image_splits import (
+    DEV_STEMS,
+    ImageDataset,
+    ImageRow,
+    ImageSplit,
+    count_lengths,
+    encode_png,
+)
 from tfcamp.data.text_splits import sha256_of
 from tfcamp.errors import UserError
-
-DEV_STEMS = ("val", "dev", "valid", "validation")
 
 
 def load_crops(folder: Path) -> ImageDataset:

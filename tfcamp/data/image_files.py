@@ -12,18 +12,14 @@ photograph is turned upright as its camera noted in EXIF, unless boxes mark digi
 """
 
 import csv
-import json
-import math
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 
 from tfcamp.data.fingerprints import fingerprint
+from tfcamp.data.image_labels import Entry, read_competition_labels, read_labels_csv
 from tfcamp.data.image_splits import (
+    DEV_STEMS,
     ImageDataset,
     ImageRow,
     ImageSplit,
@@ -33,27 +29,14 @@ from tfcamp.data.image_splits import (
 )
 from tfcamp.data.image_stores import FolderImages, Images, ZipImages
 from tfcamp.data.storage import inside
-from tfcamp.data.text_files import read_lines
 from tfcamp.data.text_splits import sha256_of
 from tfcamp.errors import UserError
-from tfcamp.vision.digits import check_number
 
 # The names of a split, ours first; the last are those of the competition's own files.
 TRAIN_STEMS = ("train", "mchar_train")
-DEV_STEMS = ("val", "dev", "valid", "validation", "mchar_val")
 TEST_STEMS = ("test", "mchar_test_a")
 LABELS_FILE = "labels.csv"
 SUBMISSION_HEADER = ("file_name", "file_code")
-
-_BOX_KEYS = ("left", "top", "width", "height")
-
-
-class _Entry(NamedTuple):
-    """An image's name and what is known of it."""
-
-    name: str
-    number: str | None
-    boxes: npt.NDArray[np.int32] | None
 
 
 def load_competition(folder: Path) -> ImageDataset:
@@ -63,7 +46,7 @@ def load_competition(folder: Path) -> ImageDataset:
       UserError: a file is missing, or an entry of one is not as expected.
     """
     splits, paths = [], []
-    for stems in (TRAIN_STEMS, DEV_STEMS, TEST_STEMS):
+    for stems in (TRAIN_STEMS, (*DEV_STEMS, "mchar_val"), TEST_STEMS):
         stem = _stem_of(folder, stems, (".json", ".zip", ""))
         if stem is None:
             if stems is not TEST_STEMS:
@@ -76,9 +59,9 @@ def load_competition(folder: Path) -> ImageDataset:
         label_file = folder / f"{stem}.json"
         images = _images_of(folder, stem)
         if label_file.is_file():
-            entries = list(_read_competition_labels(label_file))
+            entries = list(read_competition_labels(label_file))
         elif stems is TEST_STEMS:
-            entries = [_Entry(name, None, None) for name in images.names()]
+            entries = [Entry(name, None, None) for name in images.names()]
         else:
             raise UserError(f"{label_file}: no such file; expected the labels of {images.path}")
         splits.append(_checked_split(images, entries, label_file))
@@ -95,14 +78,14 @@ def load_labelled_images(folder: Path, *, seed: int) -> ImageDataset:
       UserError: a row is not as expected (file:line), or a split would be empty.
     """
     path = folder / LABELS_FILE
-    parts: dict[str, list[_Entry]] = {"train": [], "dev": [], "test": []}
+    parts: dict[str, list[Entry]] = {"train": [], "dev": [], "test": []}
     undivided = []
     seen: dict[str, int] = {}
-    for line, name, number, split in _read_labels_csv(path):
+    for line, name, number, split in read_labels_csv(path):
         if name in seen:
             raise UserError(f"{path}:{line}: {name} stands on line {seen[name]} already")
         seen[name] = line
-        entry = _Entry(name, number, None)
+        entry = Entry(name, number, None)
         (undivided if split is None else parts[split]).append(entry)
     missing = [name for name in seen if not (folder / inside(name, path)).is_file()]
     if missing:
@@ -181,7 +164,7 @@ def _images_of(folder: Path, stem: str) -> Images:
     raise UserError(f"{folder}: has neither {stem}.zip nor a folder {stem} with the images")
 
 
-def _checked_split(images: Images, entries: Sequence[_Entry], origin: Path) -> ImageSplit:
+def _checked_split(images: Images, entries: Sequence[Entry], origin: Path) -> ImageSplit:
     """Decodes every image of a split once and returns the split."""
     names = [entry.name for entry in entries]
     if not names:
@@ -197,96 +180,3 @@ def _checked_split(images: Images, entries: Sequence[_Entry], origin: Path) -> I
 
     counts = count_lengths(entry.number for entry in entries)
     return ImageSplit(str(images.path), len(entries), counts, rows)
-
-
-def _read_competition_labels(path: Path) -> Iterator[_Entry]:
-    """Yields the entries of a file ``{"000001.png": {"label": [1, 9], "left": [..], ..}, ..}``."""
-    try:
-        entries = json.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: expected JSON: {error}") from error
-    if not isinstance(entries, dict):
-        raise UserError(f'{path}: expected an object {{"000001.png": {{"label": [1, 9], …}}, …}}')
-    for name, entry in entries.items():
-        where = f"{path}: {name}"
-        digits = _numbers_in(entry, "label", where)
-        if any(digit not in range(10) for digit in digits):
-            hint = "; SVHN's own files write 10 for the digit 0" if 10 in digits else ""
-            raise UserError(f"{where}: label must be digits 0 to 9, got {_short(digits)}{hint}")
-        number = check_number("".join(str(int(digit)) for digit in digits), where)
-        columns = {key: _numbers_in(entry, key, where) for key in _BOX_KEYS if key in entry}
-        if columns and set(columns) != set(_BOX_KEYS):
-            lacking = ", ".join(key for key in _BOX_KEYS if key not in columns)
-            raise UserError(f"{where}: has no {lacking}; expected {', '.join(_BOX_KEYS)} or none")
-        for key, values in columns.items():
-            if len(values) != len(digits):
-                raise UserError(
-                    f"{where}: {key} has {len(values)} entries, label has {len(digits)}"
-                )
-            if key in ("width", "height") and min(values) < 0:
-                raise UserError(f"{where}: {key} must not be negative, got {_short(values)}")
-        boxes = [columns[key] for key in _BOX_KEYS] if columns else None
-        yield _Entry(name, number, None if boxes is None else np.array(boxes).T.astype(np.int32))
-
-
-def _numbers_in(entry: Any, key: str, where: str) -> list[float]:
-    """Returns the list of numbers under a key of a JSON object."""
-    values = entry.get(key) if isinstance(entry, dict) else None
-    if not isinstance(values, list) or not all(
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and abs(value) < 2**31
-        for value in values
-    ):
-        shown = "nothing" if values is None else _short(values)
-        raise UserError(f'{where}: expected a list of numbers under "{key}", got {shown}')
-    return values
-
-
-def _read_labels_csv(path: Path) -> Iterator[tuple[int, str, str, str | None]]:
-    """Yields line, file, number and split (None where there is no such column)."""
-    reader = csv.reader((line + "\n" for line in read_lines(path)), strict=True)
-    columns = None
-    try:
-        for fields in reader:
-            line = reader.line_num
-            fields = [field.strip() for field in fields]
-            if not any(fields):
-                continue
-            if columns is None:
-                columns = [field.lower() for field in fields]
-                if not {"file", "number"} <= set(columns):
-                    raise UserError(
-                        f'{path}:{line}: expected a header "file,number" or "file,number,split", '
-                        f"got {_short(','.join(fields))}"
-                    )
-                continue
-            if len(fields) != len(columns):
-                raise UserError(
-                    f"{path}:{line}: expected {len(columns)} columns as in the header, got "
-                    f"{len(fields)}"
-                )
-            row = dict(zip(columns, fields, strict=True))
-            number = check_number(row["number"], f"{path}:{line}")
-            yield line, row["file"], number, _split_named(row.get("split"), f"{path}:{line}")
-    except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: {error}") from error
-
-
-def _split_named(split: str | None, where: str) -> str | None:
-    """Returns train, dev or test for one of their names."""
-    names = {"train": ("train",), "dev": DEV_STEMS, "test": ("test",)}
-    for part, stems in names.items():
-        if split in stems:
-            return part
-    if split is not None:
-        raise UserError(f"{where}: expected split train, dev or test, got {split!r}")
-    return None
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return repr(text if len(text) <= 40 else text[:39] + "…")

@@ -15,6 +15,8 @@ from tfcamp.errors import UserError
 from tfcamp.vision.digits import MAX_DIGITS
 from tfcamp.vision.images import MAX_PIXELS
 
+# What files of the validation split are called, ours first.
+DEV_STEMS = ("val", "dev", "valid", "validation")
 # What undoes each orientation that a camera may note (Exif 2.32, tag 0x0112); 1 is upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
