@@ -83,6 +83,8 @@ def load_rows(
     )
     if train_rows is not None:
         rows = dataclasses.replace(rows, train=take_rows(rows.train, train_rows))
+    if digits and _shows_single_digits(rows):
+        rows = dataclasses.replace(rows, single_digit=True)
     if (use_boxes or (digits and not rows.single_digit)) and rows.test and not rows.test.labelled:
         note = f"{rows.test.origin}: has no labels, and so no boxes to cut out by; it is left out"
         rows = dataclasses.replace(rows, test=None, notes=(*rows.notes, note))
@@ -92,6 +94,13 @@ def load_rows(
         test = None if rows.test is None else cut_numbers(rows.test, margin)
         return dataclasses.replace(rows, dev=cut_numbers(rows.dev, margin), test=test)
     return rows
+
+
+def _shows_single_digits(rows: ImageDataset) -> bool:
+    """Tells whether all numbers have one digit, and no boxes that it could be cut out by."""
+    splits = [split for split in (rows.train, rows.dev, rows.test) if split is not None]
+    have_one = all(not any(split.length_counts[1:]) for split in splits)
+    return have_one and next(iter(rows.train)).boxes is None
 
 
 def prepare(config: StreetConfig, run: Run) -> StreetData:

@@ -255,6 +255,18 @@ def test_a_test_split_without_the_boxes_that_are_needed_is_left_out(tmp_path, ne
     assert next(iter(rows.dev)).number
 
 
+def test_numbers_of_one_digit_without_boxes_are_digits(tmp_path) -> None:
+    folder = write_competition(tmp_path / "houses", boxes=False)
+    options = {"data_dir": None, "seed": 0, "use_boxes": False, "margin": 0.2}
+    for path in folder.glob("*.json"):
+        labels = json.loads(path.read_text())
+        digits = {name: {"label": entry["label"][:1]} for name, entry in labels.items()}
+        path.write_text(json.dumps(digits))
+    rows = load_rows(str(folder), digits=True, **options)
+    assert rows.single_digit and len(rows.train) == len(list(rows.train)) == NUM_ROWS["train"]
+    assert not load_rows(str(folder), digits=False, **options).single_digit
+
+
 def test_a_picture_whose_box_is_not_in_view_is_shown_whole(
     street_run, tmp_path, monkeypatch, capsys
 ) -> None:
