@@ -442,6 +442,11 @@ class TestCrops:
         put_crops(tmp_path / "crops", **arrays)
         assert told in error_of(tmp_path / "crops")
 
+    def test_both_names_of_a_split(self, tmp_path: Path) -> None:
+        put_crops(tmp_path / "crops")
+        (tmp_path / "crops/dev.npz").write_bytes((tmp_path / "crops/val.npz").read_bytes())
+        assert "has val.npz and dev.npz, which mean the same" in error_of(tmp_path / "crops")
+
     def test_broken_files(self, tmp_path: Path) -> None:
         put_crops(tmp_path / "crops")
         data = (tmp_path / "crops/train.npz").read_bytes()

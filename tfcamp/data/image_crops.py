@@ -17,6 +17,7 @@ from tfcamp.data.image_splits import (
     count_lengths,
     encode_png,
 )
+from tfcamp.data.image_stores import only_one
 from tfcamp.data.text_splits import sha256_of
 from tfcamp.errors import UserError
 
@@ -29,12 +30,12 @@ def load_crops(folder: Path) -> ImageDataset:
     Raises:
       UserError: a file is missing, or is not as expected.
     """
-    train = folder / "train.npz"
-    dev = next((path for stem in DEV_STEMS if (path := folder / f"{stem}.npz").is_file()), None)
+    names = [name for stem in DEV_STEMS if (folder / (name := f"{stem}.npz")).is_file()]
+    dev = only_one(folder, names)
     if dev is None:
         raise UserError(f"{folder}: has no val.npz; expected train.npz, val.npz and maybe test.npz")
-    test = folder / "test.npz"
-    paths = [train, dev, *([test] if test.is_file() else [])]
+    test = ["test.npz"] if (folder / "test.npz").is_file() else []
+    paths = [folder / name for name in ("train.npz", dev, *test)]
     splits = [_open_crops(path) for path in paths]
     return ImageDataset(
         folder.name,

@@ -4,7 +4,7 @@ import contextlib
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -64,6 +64,17 @@ def find_pictures(folder: Path) -> list[str]:
         inner = ((path.relative_to(folder).as_posix(), path) for path in paths)
         found += [name for name, path in inner if is_picture(name) and path.is_file()]
     return sorted(found)
+
+
+def only_one(folder: Path, names: Sequence[str]) -> str | None:
+    """Returns the one name under which a folder has a file, or None where it has none.
+
+    Raises:
+      UserError: there are several names.
+    """
+    if len(names) > 1:
+        raise UserError(f"{folder}: has {' and '.join(names)}, which mean the same; keep one")
+    return names[0] if names else None
 
 
 class FolderImages:
