@@ -172,11 +172,39 @@ class TestCompetition:
         dataset = load(tmp_path / "numbers")
         assert sizes(dataset) == [6, 3, 2] and dataset.notes == ()
 
+    def test_images_that_the_labels_do_not_name_are_counted(self, tmp_path: Path) -> None:
+        put_competition(tmp_path / "numbers")
+        add_member("train/extra.png")(tmp_path / "numbers")
+        put_competition(tmp_path / "folders", as_zip=False)
+        (tmp_path / "folders/val/sub").mkdir()
+        for name in ("a", "b"):
+            (tmp_path / f"folders/val/sub/{name}.png").write_bytes(png())
+        for folder, told in (
+            ("numbers", "train.zip: 1 of 7 images are left out, such as extra.png: train.json"),
+            ("folders", "val: 2 of 5 images are left out, such as sub/a.png: val.json does"),
+        ):
+            (note,) = load(tmp_path / folder).notes
+            assert note.startswith(f"{tmp_path / folder}/{told}")
+
+    def test_a_nested_folder_of_images_without_labels(self, tmp_path: Path) -> None:
+        put_competition(tmp_path / "numbers", as_zip=False)
+        (tmp_path / "numbers/test.json").unlink()
+        nest(tmp_path / "numbers/test")
+        assert sizes(load(tmp_path / "numbers")) == [6, 3, 2]
+
     def test_an_archive_with_backslashes(self, tmp_path: Path) -> None:
         put_competition(tmp_path / "numbers")
         images = {f"train\\{position:06d}.png": png(position) for position in range(6)}
         put_zip(tmp_path / "numbers/train.zip", images)
         assert [row.image for row in load(tmp_path / "numbers").train] == list(images.values())
+
+
+def nest(folder: Path) -> None:
+    """Moves what is in a folder into a sub-folder of the same name, as unpacking may do."""
+    files = list(folder.iterdir())
+    (folder / folder.name).mkdir()
+    for file in files:
+        file.rename(folder / folder.name / file.name)
 
 
 def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:
@@ -305,6 +333,43 @@ def test_no_validation_split(tmp_path: Path) -> None:
     assert "has no val.json and val.zip" in error_of(tmp_path / "numbers")
 
 
+def test_a_nested_folder_is_named(tmp_path: Path) -> None:
+    put_competition(tmp_path / "numbers", as_zip=False)
+    train = tmp_path / "numbers/train"
+    nest(train)
+    assert error_of(tmp_path / "numbers") == (
+        f"{train}/000000.png: no such file; is it {train}/train/000000.png? then move the images, "
+        "or write train/000000.png"
+    )
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_test_split_without_images_is_named(tmp_path: Path, as_zip: bool) -> None:
+    put_competition(tmp_path / "numbers", as_zip=as_zip)
+    (tmp_path / "numbers/test.json").unlink()
+    path = tmp_path / "numbers" / ("test.zip" if as_zip else "test")
+    if as_zip:
+        put_zip(path, {"readme.txt": b""})
+    else:
+        for image in path.iterdir():
+            image.unlink()
+    assert error_of(tmp_path / "numbers") == f"{path}: has no PNG or JPEG image"
+
+
+def test_the_encoding_of_labels_is_named(tmp_path: Path) -> None:
+    put_competition(tmp_path / "numbers")
+    labels = {f"照片{position}.png": entry("1") for position in range(9)}
+    text = json.dumps(labels, ensure_ascii=False, indent=1)
+    (tmp_path / "numbers/train.json").write_bytes(text.encode("gbk"))
+    put_own(tmp_path / "own", [(f"照片{position}.png", "1") for position in range(9)])
+    csv_file = tmp_path / "own/labels.csv"
+    csv_file.write_bytes(csv_file.read_text("utf-8").encode("gbk"))
+    for file in ("numbers/train.json", "own/labels.csv"):
+        told = error_of((tmp_path / file).parent)
+        assert told.startswith(f"{tmp_path / file}:2: not UTF-8 at byte ")
+        assert "it looks like gb18030, convert it: iconv -f gb18030" in told
+
+
 def test_a_json_cannot_read_other_folders(tmp_path: Path) -> None:
     put_competition(tmp_path / "numbers", as_zip=False)
     (tmp_path / "numbers/secret.png").write_bytes(png())
@@ -373,9 +438,41 @@ class TestOwnImages:
         assert [row.number for row in dataset.train] == ["1", "3"]
         assert [(row.name, row.image) for row in dataset.dev] == [("b.png", png(1))]
 
+    @pytest.mark.parametrize("header", ["filename,label,split", "Image,Number,split"])
+    def test_other_names_of_the_columns(self, tmp_path: Path, header: str) -> None:
+        put_own(tmp_path / "own", [("a.png", "1", "train"), ("b.png", "22", "val")], header)
+        dataset = load(tmp_path / "own")
+        assert [[row.number for row in split] for split in (dataset.train, dataset.dev)] == [
+            *(["1"], ["22"])
+        ]
+
+    def test_names_that_windows_and_macos_write(self, tmp_path: Path) -> None:
+        rows = [("sub/a.png", "1", "train"), ("b.png", "2", "dev"), ("sub/._a.png", "1", "train")]
+        put_own(tmp_path / "own", rows, "file,number,split")
+        (tmp_path / "own/sub/._a.png").write_bytes(b"shadow")
+        labels = tmp_path / "own/labels.csv"
+        labels.write_text(labels.read_text().replace("sub/", "sub\\"))
+        labels.rename(tmp_path / "own/Labels.CSV")
+        dataset = load(tmp_path / "own")
+        assert [row.name for row in dataset.train] == ["sub/a.png"] and dataset.notes == ()
+        labels.write_text("file,number\n")
+        assert "has Labels.CSV and labels.csv, which mean the same" in error_of(tmp_path / "own")
+
+    def test_images_that_are_not_named_are_counted(self, tmp_path: Path) -> None:
+        put_own(
+            tmp_path / "own", [("a.png", "1", "train"), ("b.png", "2", "dev")], "file,number,split"
+        )
+        (tmp_path / "own/c.png").write_bytes(png())
+        assert load(tmp_path / "own").notes == (
+            f"{tmp_path}/own: 1 of 3 images are left out, such as c.png: labels.csv does not name "
+            "them",
+        )
+
     @pytest.mark.parametrize(
         ("rows", "header", "told"),
         [
+            ([("a.png;1",)], "file;number", "'file;number'; its columns are cut by semicolons: sa"),
+            ([("", "1")], "file,number", "labels.csv:2: expected the name of an image, got an emp"),
             ([("a.png", "1234567")], "file,number", "labels.csv:2: number '1234567' has 7 digits"),
             ([("a.png", "12b")], "file,number", "labels.csv:2: number '12b' holds something else"),
             ([("a.png", "")], "file,number", "labels.csv:2: expected a number of 1 to 6 digits"),
@@ -407,6 +504,10 @@ class TestOwnImages:
         (tmp_path / "own/7.png").unlink()
         told = error_of(tmp_path / "own")
         assert "labels.csv:9: there is no 7.png" in told and "1 of 10 images are missing" in told
+        assert told.endswith("missing")
+        (tmp_path / "own/photos").mkdir()
+        (tmp_path / "own/photos/7.png").write_bytes(png())
+        assert error_of(tmp_path / "own").endswith("then move the images, or write photos/7.png")
 
 
 class TestCrops:

@@ -6,6 +6,8 @@
 | ``train.npz``, ``val.npz``, and so on | single digits, ``x`` uint8[N, H, W, 3] and ``y`` int[N] |
 | ``labels.csv`` | images of the user's own, columns ``file,number`` and optionally ``split`` |
 
+Of the columns, ``file`` may be called ``filename`` or ``image``, and ``number`` ``label``.
+
 Everything is checked once when it is opened, so that what is wrong is named: every label, and every
 image by decoding it. Afterwards images are read one by one, those in a zip without unpacking it. A
 photograph is turned upright as its camera noted in EXIF, unless boxes mark digits in its pixels.
@@ -13,8 +15,8 @@ photograph is turned upright as its camera noted in EXIF, unless boxes mark digi
 
 import csv
 import random
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 from tfcamp.data.fingerprints import fingerprint
 from tfcamp.data.image_labels import Entry, read_competition_labels, read_labels_csv
@@ -27,13 +29,14 @@ from tfcamp.data.image_splits import (
     count_lengths,
     turn_upright,
 )
-from tfcamp.data.image_stores import FolderImages, Images, ZipImages
+from tfcamp.data.image_stores import FolderImages, Images, ZipImages, is_shadow, only_one
 from tfcamp.data.storage import inside
 from tfcamp.data.text_splits import sha256_of
 from tfcamp.errors import UserError
 
 # The names of a split, ours first; the last are those of the competition's own files.
 TRAIN_STEMS = ("train", "mchar_train")
+VAL_STEMS = (*DEV_STEMS, "mchar_val")
 TEST_STEMS = ("test", "mchar_test_a")
 LABELS_FILE = "labels.csv"
 SUBMISSION_HEADER = ("file_name", "file_code")
@@ -45,8 +48,8 @@ def load_competition(folder: Path) -> ImageDataset:
     Raises:
       UserError: a file is missing, or an entry of one is not as expected.
     """
-    splits, paths = [], []
-    for stems in (TRAIN_STEMS, (*DEV_STEMS, "mchar_val"), TEST_STEMS):
+    splits, paths, notes = [], [], []
+    for stems in (TRAIN_STEMS, VAL_STEMS, TEST_STEMS):
         stem = _stem_of(folder, stems, (".json", ".zip", ""))
         if stem is None:
             if stems is not TEST_STEMS:
@@ -62,26 +65,43 @@ def load_competition(folder: Path) -> ImageDataset:
             entries = list(read_competition_labels(label_file))
         elif stems is TEST_STEMS:
             entries = [Entry(name, None, None) for name in images.names()]
+            if not entries:
+                raise UserError(f"{images.path}: has no PNG or JPEG image")
         else:
             raise UserError(f"{label_file}: no such file; expected the labels of {images.path}")
+        names = [entry.name for entry in entries]
         splits.append(_checked_split(images, entries, label_file))
+        notes += _left_out(images, names, label_file)
         paths += [label_file] if label_file.is_file() else []
-        paths += images.files(entry.name for entry in entries)
+        paths += images.files(names)
     train, dev, test = splits
-    return ImageDataset(folder.name, train, dev, test, sha256_of(paths))
+    return ImageDataset(folder.name, train, dev, test, sha256_of(paths), tuple(notes))
 
 
-def load_labelled_images(folder: Path, *, seed: int) -> ImageDataset:
-    """Opens a folder of images with a ``labels.csv``, cut 80/10/10 where it names no splits.
+def find_labels(folder: Path) -> Path | None:
+    """Returns the ``labels.csv`` of a folder, in upper or lower case, if it has one.
+
+    Raises:
+      UserError: it has several.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.name.lower() == LABELS_FILE)
+    name = only_one(folder, names)
+    return None if name is None else folder / name
+
+
+def load_labelled_images(path: Path, *, seed: int) -> ImageDataset:
+    """Opens a ``labels.csv`` and the images beside it, cut 80/10/10 where it names no splits.
 
     Raises:
       UserError: a row is not as expected (file:line), or a split would be empty.
     """
-    path = folder / LABELS_FILE
+    folder, images = path.parent, FolderImages(path.parent)
     parts: dict[str, list[Entry]] = {"train": [], "dev": [], "test": []}
     undivided = []
     seen: dict[str, int] = {}
     for line, name, number, split in read_labels_csv(path):
+        if is_shadow(name):
+            continue
         if name in seen:
             raise UserError(f"{path}:{line}: {name} stands on line {seen[name]} already")
         seen[name] = line
@@ -91,10 +111,9 @@ def load_labelled_images(folder: Path, *, seed: int) -> ImageDataset:
     if missing:
         raise UserError(
             f"{path}:{seen[missing[0]]}: there is no {missing[0]} in {folder}; {len(missing)} of "
-            f"{len(seen)} images are missing"
+            f"{len(seen)} images are missing{images.elsewhere(missing[0])}"
         )
-    notes = ()
-    images = FolderImages(folder)
+    notes = _left_out(images, seen, path)
     if undivided:
         # Those of the same content are drawn together: a picture stands in one part only.
         files = images.read_all(entry.name for entry in undivided)
@@ -111,7 +130,7 @@ def load_labelled_images(folder: Path, *, seed: int) -> ImageDataset:
         part_of |= dict.fromkeys(drawn[: 2 * tenth], "dev") | dict.fromkeys(drawn[:tenth], "test")
         for entry, content in zip(undivided, contents, strict=True):
             parts[part_of[content]].append(entry)
-        notes = (f"{path}: cut 80/10/10 into train, dev and test, seed {seed}",)
+        notes.append(f"{path}: cut 80/10/10 into train, dev and test, seed {seed}")
     for part in ("train", "dev"):
         if not parts[part]:
             raise UserError(f"{path}: has no image of split {part}; expected train and dev")
@@ -120,7 +139,7 @@ def load_labelled_images(folder: Path, *, seed: int) -> ImageDataset:
     )
     assert train is not None and dev is not None
     paths = [path, *images.files(seen)]
-    return ImageDataset(folder.name, train, dev, test, sha256_of(paths), notes)
+    return ImageDataset(folder.name, train, dev, test, sha256_of(paths), tuple(notes))
 
 
 def write_number_submission(path: Path, names: Sequence[str], numbers: Sequence[str]) -> None:
@@ -150,9 +169,7 @@ def _stem_of(folder: Path, stems: Sequence[str], suffixes: Sequence[str]) -> str
     found = [
         stem for stem in stems if any((folder / (stem + suffix)).exists() for suffix in suffixes)
     ]
-    if len(found) > 1:
-        raise UserError(f"{folder}: has {' and '.join(found)}, which mean the same; keep one")
-    return found[0] if found else None
+    return only_one(folder, found)
 
 
 def _images_of(folder: Path, stem: str) -> Images:
@@ -162,6 +179,18 @@ def _images_of(folder: Path, stem: str) -> Images:
     if sub_folder.is_dir():
         return FolderImages(sub_folder)
     raise UserError(f"{folder}: has neither {stem}.zip nor a folder {stem} with the images")
+
+
+def _left_out(images: Images, names: Iterable[str], label_file: Path) -> list[str]:
+    """Returns a note on the images that a label file does not name, where there are any."""
+    present = images.names()
+    unnamed = sorted(set(present) - {str(PurePosixPath(name)) for name in names})
+    if not unnamed:
+        return []
+    return [
+        f"{images.path}: {len(unnamed):,} of {len(present):,} images are left out, such as "
+        f"{unnamed[0]}: {label_file.name} does not name them"
+    ]
 
 
 def _checked_split(images: Images, entries: Sequence[Entry], origin: Path) -> ImageSplit:

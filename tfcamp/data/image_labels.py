@@ -3,8 +3,8 @@
 import csv
 import json
 import math
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,17 @@ from tfcamp.errors import UserError
 from tfcamp.vision.digits import check_number
 
 _BOX_KEYS = ("left", "top", "width", "height")
+# What the columns of labels.csv may be called, ours first.
+_COLUMNS = {
+    "file": ("file", "filename", "image"),
+    "number": ("number", "label"),
+    "split": ("split",),
+}
+# What a header without a comma is cut by, and what to do.
+_NO_COMMAS = {
+    mark: f"; its columns are cut by {marks}: save it with commas"
+    for mark, marks in ((";", "semicolons"), ("\t", "tabs"))
+}
 
 
 class Entry(NamedTuple):
@@ -29,9 +40,7 @@ class Entry(NamedTuple):
 def read_competition_labels(path: Path) -> Iterator[Entry]:
     """Yields the entries of a file ``{"000001.png": {"label": [1, 9], "left": [..], ..}, ..}``."""
     try:
-        entries = json.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        entries = json.loads("\n".join(read_lines(path)))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected JSON: {error}") from error
     if not isinstance(entries, dict):
@@ -74,33 +83,51 @@ def _numbers_in(entry: Any, key: str, where: str) -> list[float]:
 
 
 def read_labels_csv(path: Path) -> Iterator[tuple[int, str, str, str | None]]:
-    """Yields line, file, number and split (None where there is no such column)."""
+    """Yields line, file, number and split (None where there is no such column).
+
+    A file's name is a path with slashes, whatever program wrote it.
+    """
     reader = csv.reader((line + "\n" for line in read_lines(path)), strict=True)
-    columns = None
+    columns, width = None, 0
     try:
         for fields in reader:
-            line = reader.line_num
+            where = f"{path}:{reader.line_num}"
             fields = [field.strip() for field in fields]
             if not any(fields):
                 continue
             if columns is None:
-                columns = [field.lower() for field in fields]
-                if not {"file", "number"} <= set(columns):
-                    raise UserError(
-                        f'{path}:{line}: expected a header "file,number" or "file,number,split", '
-                        f"got {_short(','.join(fields))}"
-                    )
+                columns, width = _columns_in(fields, where), len(fields)
                 continue
-            if len(fields) != len(columns):
+            if len(fields) != width:
                 raise UserError(
-                    f"{path}:{line}: expected {len(columns)} columns as in the header, got "
-                    f"{len(fields)}"
+                    f"{where}: expected {width} columns as in the header, got {len(fields)}"
                 )
-            row = dict(zip(columns, fields, strict=True))
-            number = check_number(row["number"], f"{path}:{line}")
-            yield line, row["file"], number, _split_named(row.get("split"), f"{path}:{line}")
+            row = {column: fields[place] for column, place in columns.items()}
+            if not row["file"]:
+                raise UserError(f"{where}: expected the name of an image, got an empty field")
+            name = str(PurePosixPath(row["file"].replace("\\", "/")))
+            split = _split_named(row.get("split"), where)
+            yield reader.line_num, name, check_number(row["number"], where), split
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num}: {error}") from error
+
+
+def _columns_in(header: Sequence[str], where: str) -> dict[str, int]:
+    """Returns the places of the columns that a header names: file, number and maybe split."""
+    names = [field.lower() for field in header]
+    columns = {
+        column: names.index(name)
+        for column, known in _COLUMNS.items()
+        for name in reversed(known)  # so that ours is taken where there are several
+        if name in names
+    }
+    if "file" not in columns or "number" not in columns:
+        hints = (hint for mark, hint in _NO_COMMAS.items() if mark in header[0])
+        raise UserError(
+            f'{where}: expected a header "file,number" or "file,number,split", got '
+            f"{_short(','.join(header))}{next(hints, '')}"
+        )
+    return columns
 
 
 def _split_named(split: str | None, where: str) -> str | None:

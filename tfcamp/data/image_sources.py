@@ -14,6 +14,7 @@ from pathlib import Path
 from tfcamp.data.image_crops import load_crops
 from tfcamp.data.image_files import (
     LABELS_FILE,
+    find_labels,
     is_competition,
     load_competition,
     load_labelled_images,
@@ -141,8 +142,9 @@ def _load_folder(folder: Path, seed: int) -> ImageDataset:
     """Opens the files of a folder by their names."""
     if (folder / "train.npz").is_file():
         return load_crops(folder)
-    if (folder / LABELS_FILE).is_file():
-        return load_labelled_images(folder, seed=seed)
+    labels = find_labels(folder)
+    if labels is not None:
+        return load_labelled_images(labels, seed=seed)
     if is_competition(folder):
         return load_competition(folder)
     raise UserError(

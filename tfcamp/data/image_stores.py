@@ -37,14 +37,16 @@ class Images(Protocol):
 def is_picture(name: str) -> bool:
     """Tells whether a path in a folder or an archive is that of an image.
 
-    macOS lays a shadow of every file beside it, and those of an archive under ``__MACOSX``.
-
     >>> [is_picture(name) for name in ("sub/a.JPG", "sub/._a.jpg", "__MACOSX/a.jpg", "a.txt")]
     [True, False, False, False]
     """
+    return PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES and not is_shadow(name)
+
+
+def is_shadow(name: str) -> bool:
+    """Tells whether macOS laid the file beside another, or in an archive under ``__MACOSX``."""
     path = PurePosixPath(name)
-    is_shadow = path.name.startswith("._") or "__MACOSX" in path.parts
-    return path.suffix.lower() in _IMAGE_SUFFIXES and not is_shadow
+    return path.name.startswith("._") or "__MACOSX" in path.parts
 
 
 def find_pictures(folder: Path) -> list[str]:
@@ -93,8 +95,20 @@ class FolderImages:
         for name in names:
             try:
                 yield (self.path / inside(name, self.path)).read_bytes()
+            except FileNotFoundError as error:
+                raise UserError(
+                    f"{self.path / name}: no such file{self.elsewhere(name)}"
+                ) from error
             except OSError as error:
                 raise UserError(f"{self.path / name}: cannot be read: {error.strerror}") from error
+
+    def elsewhere(self, name: str) -> str:
+        """Says where an image that is missing seems to be, or nothing."""
+        last = PurePosixPath(name).name
+        found = next((other for other in self.names() if PurePosixPath(other).name == last), None)
+        if found is None:
+            return ""
+        return f"; is it {self.path / found}? then move the images, or write {found}"
 
     def files(self, names: Iterable[str]) -> list[Path]:
         """Returns the files that hold the images."""
