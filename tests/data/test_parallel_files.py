@@ -129,6 +129,19 @@ class TestColumns:
         assert tab_pairs(path, "zh", "en") == [pair[::-1] for pair in PAIRS]
         assert PairFiles({None: path}).languages() is None
 
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            "17\tHi.\t904\t嗨。\n18\t7\t905\t七\n",
+            "1\tHi.\t嗨。\n2\t7\t七\n",
+            "Hi.\t\t嗨。\n7\t\t七\n",
+        ],
+    )
+    def test_columns_of_numbers_are_passed_over(self, tmp_path: Path, lines: str) -> None:
+        """Tatoeba's "sentence pairs" have the numbers of both sentences before them."""
+        path = self.write(tmp_path / "a.tsv", lines)
+        assert tab_pairs(path) == [("Hi.", "嗨。"), ("7", "七")]
+
     @pytest.mark.parametrize("header", ["zh\tid\ten", "Chinese\tid\tEnglish", " zh \tID\ten "])
     def test_a_header_names_languages_in_any_order(self, tmp_path: Path, header: str) -> None:
         path = self.write(tmp_path / "a.tsv", f"\n{header}\n甲\t1\ta\n\n乙\t2\tb\n")
@@ -162,6 +175,8 @@ class TestColumns:
             ("a\t甲\nb\n", "2: expected 2 columns as in the first line, got 1"),
             ("a\t甲\n\nb\tc\t乙\n", "3: expected 2 columns as in the first line, got 3"),
             ("en\tzh\na\t甲\tx\n", "2: expected 2 columns as in the header, got 3"),
+            ("1\ta\n2\tb\n", '1: expected "source<TAB>target", got 2 columns of which 1 holds'),
+            ("1\t2\t3\n", "got 3 columns of which none holds sentences"),
             ("en\tde\na\tb\n", "1: has en, de, but no column 'zh'"),
         ],
     )

@@ -7,7 +7,7 @@ from typing import Literal
 
 from tfcamp.data.check_report import Report
 from tfcamp.data.pair_check import check_pairs
-from tfcamp.data.parallel_files import TAB_SUFFIX, TabColumns, find_pair_files
+from tfcamp.data.parallel_files import TAB_SUFFIX, columns_in_header, find_pair_files
 from tfcamp.data.parallel_sources import load_parallel_dataset
 from tfcamp.data.sources import load_text_dataset
 from tfcamp.data.text_check import check_texts
@@ -116,8 +116,7 @@ def _guess_by_columns(path: Path) -> Task:
     # A lone column is no pair, and what reads labels tells best what it expects.
     if len(header) < 2 or (header & set(TEXT_COLUMNS) and header & set(LABEL_COLUMNS)):
         return "news"
-    columns = TabColumns.of(path)
-    if columns.has_header or columns.width > 2:
+    if columns_in_header(lines[0]) is not None or len(lines[0]) > 2:
         return "translation"
     # Labels repeat, also where they stand first by mistake, which the news project tells.
     fields_by_column = zip(*(fields for fields in lines if len(fields) == 2), strict=True)

@@ -7,16 +7,17 @@ r"""Sentence pairs in files, streamed: two files of lines, or one file of two co
 
 Each may be compressed (``.gz``). A header names languages by their codes (``en``, ``zh``) or in
 English, or the columns ``source`` and ``target``; its other columns are passed over. Without a
-header the first two columns are the pair, and what stands to their right, an attribution say, is
-passed over; every line has as many columns as the first one. Files are UTF-8, with or without a
+header the first two columns of sentences are the pair: columns of numbers are passed over, and so
+is what stands to the right of the pair, an attribution say. Every line has as many columns as the
+first one. Files are UTF-8, with or without a
 byte order mark, with LF or CRLF. Lines of parallel files may be empty, for they are counted; empty
 lines of a .tsv file are passed over.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ from tfcamp.errors import UserError
 
 TAB_SUFFIX = ".tsv"
 UNNAMED_COLUMNS = ("source", "target")
+# Lines of a file without a header that tell which columns hold sentences.
+_ROWS_TO_JUDGE = 100
 
 
 class PairFileName(NamedTuple):
@@ -71,29 +74,30 @@ class TabColumns(NamedTuple):
 
     @classmethod
     def of(cls, path: Path) -> "TabColumns":
-        """Looks at the first line of a file.
+        """Looks at the first lines of a file.
 
         Raises:
-          UserError: the file cannot be read, is empty, or has one column.
+          UserError: the file cannot be read, is empty, or has not two columns of sentences.
         """
-        first = next((line for line in read_lines(path) if line), None)
-        if first is None:
+        lines = list(islice(filter(None, read_lines(path)), _ROWS_TO_JUDGE))
+        if not lines:
             raise UserError(f'{path}: has no rows; expected "source<TAB>target" on each line')
-        fields = [field.strip() for field in first.split("\t")]
-        codes = [language_code(field) for field in fields]
-        languages = {code: place for place, code in enumerate(codes) if code is not None}
-        if len(languages) > 2:
-            languages.pop("id", None)  # numbers of rows, more often than Indonesian
-        if len(languages) > 1:
-            return cls(len(fields), True, languages)
-        names = [field.lower() for field in fields]
-        if set(UNNAMED_COLUMNS) <= set(names):
-            places = {name: names.index(name) for name in UNNAMED_COLUMNS}
-            return cls(len(fields), True, places)
+        fields = lines[0].split("\t")
+        named = columns_in_header(fields)
+        if named is not None:
+            return cls(len(fields), True, named)
         if len(fields) == 1:
-            hint = "; is the file comma-separated? convert it" if "," in first else ""
+            hint = "; is the file comma-separated? convert it" if "," in lines[0] else ""
             raise UserError(f'{path}:1: expected "source<TAB>target", got 1 column{hint}')
-        return cls(len(fields), False, dict(zip(UNNAMED_COLUMNS, (0, 1), strict=True)))
+        # A line of another width is named where the file is read.
+        columns = zip_longest(*(line.split("\t") for line in lines), fillvalue="")
+        sentences = [place for place, column in enumerate(columns) if holds_sentences(column)]
+        if len(sentences) < 2:
+            raise UserError(
+                f'{path}:1: expected "source<TAB>target", got {len(fields)} columns of which '
+                f"{len(sentences) or 'none'} holds sentences; the others hold numbers or nothing"
+            )
+        return cls(len(fields), False, dict(zip(UNNAMED_COLUMNS, sentences, strict=False)))
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,30 @@ def find_pair_files(folder: Path) -> dict[str, PairFiles]:
             )
         files[name.language] = path
     return {stem: PairFiles(files) for stem, files in found.items()}
+
+
+def columns_in_header(fields: Sequence[str]) -> dict[str, int] | None:
+    """Returns the `places` of :class:`TabColumns` that a header names, None where it is none."""
+    codes = [language_code(field.strip()) for field in fields]
+    languages = {code: place for place, code in enumerate(codes) if code is not None}
+    if len(languages) > 2:
+        languages.pop("id", None)  # numbers of rows, more often than Indonesian
+    if len(languages) > 1:
+        return languages
+    names = [field.strip().lower() for field in fields]
+    if set(UNNAMED_COLUMNS) <= set(names):
+        return {name: names.index(name) for name in UNNAMED_COLUMNS}
+    return None
+
+
+def holds_sentences(column: Iterable[str]) -> bool:
+    """Tells a column of sentences from one of numbers, of rows or of classes, or of nothing.
+
+    >>> holds_sentences(["1", "2 cats"]), holds_sentences(["1", "", "1276"])
+    (True, False)
+    """
+    fields = (field.strip() for field in column)
+    return any(field and not field.isdecimal() for field in fields)
 
 
 def read_tab_pairs(
