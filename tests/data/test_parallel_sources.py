@@ -91,6 +91,7 @@ class TestFolder:
         dataset = load(folder, "fr", "en")
         assert (dataset.source_language, dataset.target_language) == ("fr", "en")
         assert next(iter(dataset.train)) == ("chat", "cat") and dataset.notes == ()
+        write(folder, train_tsv="cat\t猫\nOK\tOK\n", dev_tsv="OK\tOK\n")
         (note,) = load(folder).notes
         assert "nothing names its languages" in note and "taken for en, the second for zh" in note
 
@@ -318,6 +319,16 @@ class TestErrors:
     def test_languages_that_nothing_names(self, tmp_path: Path, languages, told) -> None:
         write(tmp_path / "mine", train_tsv="a\t甲\n", dev_tsv="a\t甲\n")
         assert told in error_of(tmp_path / "mine", *languages)
+
+    def test_languages_that_cannot_be_guessed(self, tmp_path: Path) -> None:
+        told = "nothing names its languages, and no sentence has a Chinese character: give --source"
+        write(tmp_path / "mine", train_tsv="chat\tcat\n", dev_tsv="chien\tdog\n")
+        assert error_of(tmp_path / "mine").startswith(f"{tmp_path / 'mine'}: {told}")
+        lines = "".join(f"chat {n}\tcat {n}\n" for n in range(20))
+        write(tmp_path, a_tsv=lines, b_txt="chat\n", c_txt="cat\n")
+        assert told in error_of(tmp_path / "a.tsv")
+        assert told in error_of(f"{tmp_path}/b.txt,{tmp_path}/c.txt")
+        assert load(tmp_path / "a.tsv", "fr", "en").source_language == "fr"
 
     def test_languages_the_wrong_way_round(self, tmp_path: Path) -> None:
         write(tmp_path / "mine", train_tsv="甲\ta\n乙\tb\n", dev_tsv="甲\ta\n")

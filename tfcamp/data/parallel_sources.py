@@ -21,6 +21,7 @@ from tfcamp.data.parallel_splits import (
     ParallelRow,
     ParallelSplit,
     build_dataset,
+    count_chinese,
     cut_by_sentence,
     open_split,
 )
@@ -173,7 +174,7 @@ def _load_folder(folder: Path, name: str, asked: Asked) -> ParallelDataset:
             f"train.en and train.zh or as train{TAB_SUFFIX}"
         )
     named = files[train].languages() or languages_in_name(folder.resolve().name)
-    languages, notes = _languages_or_default(named, asked, str(folder))
+    languages, notes = _languages_or_default(named, asked, str(folder), files[train])
     parts = files[train], files[dev], None if test is None else files[test]
     return _open_files(name, *parts, languages, asked, notes)
 
@@ -210,7 +211,7 @@ def _load_tab_file(path: Path, asked: Asked, seed: int) -> ParallelDataset:
         )
     files = PairFiles({None: path})
     named = files.languages() or languages_in_name(name.stem)
-    languages, notes = _languages_or_default(named, asked, str(path))
+    languages, notes = _languages_or_default(named, asked, str(path), files)
     return _cut_files(name.stem, files, languages, asked, seed, notes)
 
 
@@ -220,7 +221,8 @@ def _load_two_files(paths: Sequence[Path], asked: Asked, seed: int) -> ParallelD
     codes = {name.language for name in names if name is not None} - {None}
     named = tuple(str(name.language) for name in names if name) if len(codes) == 2 else None
     where = f"{paths[0]} and {paths[1].name}"
-    languages, notes = _languages_or_default(named, asked, where)
+    by_default = PairFiles(dict(zip(DEFAULT_LANGUAGES, paths, strict=True)))
+    languages, notes = _languages_or_default(named, asked, where, by_default)
     files = PairFiles(dict(zip(languages, paths, strict=True)))
     stem = names[0].stem if names[0] is not None else paths[0].stem
     return _cut_files(stem, files, languages, asked, seed, notes)
@@ -244,7 +246,7 @@ def _cut_files(
 
 
 def _languages_or_default(
-    named: Sequence[str] | None, asked: Asked, where: str
+    named: Sequence[str] | None, asked: Asked, where: str, files: PairFiles
 ) -> tuple[Sequence[str], tuple[str, ...]]:
     """Returns the languages of columns or files, and a note where they are guessed.
 
@@ -252,14 +254,21 @@ def _languages_or_default(
       named: what headers and names say.
       asked: what the user says, in the order of the columns where nothing else names them.
       where: the data set, for messages.
+      files: of the training split, which tell whether a guess can be right.
 
     Raises:
-      UserError: the user names one language only, or none that exists.
+      UserError: the user names one language only, or none that exists, or none where no side is
+        Chinese.
     """
     if named is not None:
         return named, ()
     if asked == (None, None):
         first, second = DEFAULT_LANGUAGES
+        if not any(count_chinese(files.open(DEFAULT_LANGUAGES, DEFAULT_LANGUAGES).read())):
+            raise UserError(
+                f"{where}: nothing names its languages, and no sentence has a Chinese character: "
+                "give --source and --target, de and en say"
+            )
         told = f"the first sentence of each pair is taken for {first}, the second for {second}"
         return DEFAULT_LANGUAGES, (f"{where}: nothing names its languages; {told}",)
     codes = []

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from tfcamp.data.fingerprints import seeded_fingerprint
 from tfcamp.errors import UserError
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+# First pairs of a split that tell whether a side is Chinese.
 _ROWS_TO_JUDGE = 100
 
 
@@ -88,11 +89,9 @@ def open_split(
     Raises:
       UserError: a row is broken, there is none, or Chinese stands on the wrong side.
     """
-    rows = read()
-    first = list(islice(rows, _ROWS_TO_JUDGE))
-    num_rows = len(first) + sum(1 for _ in rows)
-    _check_sides(origin, first, languages)
-    return ParallelSplit(origin, num_rows, read)
+    split = ParallelSplit(origin, sum(1 for _ in read()), read)
+    _check_sides(split, languages)
+    return split
 
 
 def build_dataset(
@@ -175,17 +174,31 @@ def cut_by_sentence(
     return part(2), part(0), part(1)
 
 
-def _check_sides(origin: str, rows: list[ParallelRow], languages: tuple[str, str]) -> None:
+def count_chinese(rows: Iterable[ParallelRow]) -> tuple[int, int]:
+    """Returns how many source and how many target sentences of the first rows have Chinese in them.
+
+    >>> count_chinese([ParallelRow("Hi.", "嗨。"), ParallelRow("OK", "OK")])
+    (0, 1)
+    """
+    judged = list(islice(rows, _ROWS_TO_JUDGE))
+    source, target = (sum(_HAN.search(row[side]) is not None for row in judged) for side in (0, 1))
+    return source, target
+
+
+def _check_sides(split: ParallelSplit, languages: tuple[str, str]) -> None:
     """Finds sides that were taken for each other, where one is Chinese, and splits without rows."""
-    if not rows:
-        raise UserError(f"{origin}: has no rows; expected one sentence and its translation a line")
+    if not len(split):
+        raise UserError(
+            f"{split.origin}: has no rows; expected one sentence and its translation a line"
+        )
     is_chinese = [language.startswith("zh") for language in languages]
     if is_chinese.count(True) != 1:
         return
     chinese = is_chinese.index(True)
-    num_han = [sum(_HAN.search(row[side]) is not None for row in rows) for side in (0, 1)]
-    if num_han[chinese] == 0 < num_han[1 - chinese]:
+    num_chinese = count_chinese(split)
+    if num_chinese[chinese] == 0 < num_chinese[1 - chinese]:
         raise UserError(
-            f"{origin}: the sentences taken for {languages[chinese]} have no Chinese character, "
-            f"those taken for {languages[1 - chinese]} have; name the languages the other way round"
+            f"{split.origin}: the sentences taken for {languages[chinese]} have no Chinese "
+            f"character, those taken for {languages[1 - chinese]} have; name the languages the "
+            "other way round"
         )
