@@ -328,6 +328,8 @@ class TestGuess:
             ("a.tsv", "甲,a\n", "news"),
             ("a.tsv", "甲\ta\n乙\tb\n丙\ta\n丁\tb\n", "news"),
             ("a.tsv", "id\ttitle\tcategory\n1\t甲\ta\n", "news"),
+            ("a.tsv", "note\tlabel\n甲\ta\n", "news"),
+            ("a.tsv", "OK\tOK\none\t一\ntwo\t二\n", "translation"),
             ("a.tsv", "one\t一\ntwo\t二\nthree\t三\n", "translation"),
             ("a.tsv", "en\tzh\none\t一\none\t一\n", "translation"),
             ("a.tsv", "source\ttarget\none\t一\none\t一\n", "translation"),

@@ -142,19 +142,25 @@ class TestColumns:
         path = self.write(tmp_path / "a.tsv", lines)
         assert tab_pairs(path) == [("Hi.", "嗨。"), ("7", "七")]
 
-    @pytest.mark.parametrize("header", ["zh\tid\ten", "Chinese\tid\tEnglish", " zh \tID\ten "])
+    @pytest.mark.parametrize(
+        "header",
+        ["zh\tid\ten", "Chinese\tid\tEnglish", " zh \tID\ten ", "ZH\tid\tEN", "中文\tid\t英文"],
+    )
     def test_a_header_names_languages_in_any_order(self, tmp_path: Path, header: str) -> None:
         path = self.write(tmp_path / "a.tsv", f"\n{header}\n甲\t1\ta\n\n乙\t2\tb\n")
         assert tab_pairs(path, unnamed=("de", "fr")) == [("a", "甲"), ("b", "乙")]
         assert PairFiles({None: path}).languages() == ("zh", "en")
 
-    def test_a_header_may_name_source_and_target(self, tmp_path: Path) -> None:
-        path = self.write(tmp_path / "a.tsv", "Target\tSource\n甲\ta\n")
+    @pytest.mark.parametrize("header", ["Target\tSource", "tgt\tsrc", "trg\tSRC"])
+    def test_a_header_may_name_source_and_target(self, tmp_path: Path, header: str) -> None:
+        path = self.write(tmp_path / "a.tsv", f"{header}\n甲\ta\n")
         assert tab_pairs(path) == [("a", "甲")]
         assert tab_pairs(path, "zh", "en") == [("甲", "a")]
         assert PairFiles({None: path}).languages() is None
 
-    @pytest.mark.parametrize("first", ["No\tSi", "It is\tEs", "en\ta", "Source\tcode"])
+    @pytest.mark.parametrize(
+        "first", ["No\tSi", "NO\tSI", "English\t英文", "It is\tEs", "en\ta", "Source\tcode"]
+    )
     def test_a_pair_is_not_taken_for_a_header(self, tmp_path: Path, first: str) -> None:
         path = self.write(tmp_path / "a.tsv", f"{first}\nb\tc\n")
         assert len(tab_pairs(path)) == 2

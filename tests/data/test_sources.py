@@ -145,6 +145,20 @@ class TestFormats:
         )
         assert self.rows_of(tmp_path / "a.tsv", content) == list(self.ROWS)
 
+    @pytest.mark.parametrize("suffix", [".tsv", ".txt", ".csv"])
+    @pytest.mark.parametrize("name", ["content", "text_a", "review", "Headline", "note", "摘要"])
+    def test_beside_a_label_the_other_column_is_the_text(
+        self, tmp_path: Path, suffix: str, name: str
+    ) -> None:
+        content = f"{name}\tlabel\n甲\ta\n乙\tb\n"
+        content = content.replace("\t", ",") if suffix == ".csv" else content
+        assert self.rows_of(tmp_path / f"a{suffix}", content) == [("甲", "a"), ("乙", "b")]
+
+    def test_a_text_has_a_known_name_where_there_are_more_columns(self, tmp_path: Path) -> None:
+        content = "qid\ttext_a\tlabel\n1\t甲\ta\n"
+        assert self.rows_of(tmp_path / "a.tsv", content) == [("甲", "a")]
+        assert self.rows_of(tmp_path / "a.jsonl", '{"content": "甲", "id": 7}') == [("甲", None)]
+
     @pytest.mark.parametrize("header", ["label,text", "类别,标题"])
     def test_comma_separated(self, tmp_path: Path, header: str) -> None:
         rows = "".join(
@@ -356,6 +370,12 @@ class TestErrors:
     def test_row_narrower_than_its_header(self, tmp_path: Path) -> None:
         write(tmp_path, train_tsv="id\ttext\tlabel\n1\t甲\n", dev_tsv=DEV)
         assert "train.tsv:2: expected 3 columns as in the header, got 2" in error_of(tmp_path)
+
+    def test_a_header_that_names_no_text(self, tmp_path: Path) -> None:
+        write(tmp_path, a_tsv="qid\tnote\tlabel\n1\t甲\ta\n", a_csv="qid,note,label\n1,甲,a\n")
+        told = 'a.{}:1: expected a header that names the columns, such as "text{}label", got'
+        assert told.format("tsv", "<TAB>") in error_of(tmp_path / "a.tsv")
+        assert told.format("csv", ",") in error_of(tmp_path / "a.csv")
 
     @pytest.mark.parametrize(
         ("content", "told"),

@@ -11,7 +11,7 @@ from tfcamp.data.parallel_files import TAB_SUFFIX, columns_in_header, find_pair_
 from tfcamp.data.parallel_sources import load_parallel_dataset
 from tfcamp.data.sources import load_text_dataset
 from tfcamp.data.text_check import check_texts
-from tfcamp.data.text_files import LABEL_COLUMNS, READERS, TEXT_COLUMNS, read_lines
+from tfcamp.data.text_files import READERS, names_a_label, read_lines
 from tfcamp.data.text_splits import SingleClassError
 from tfcamp.errors import UserError
 
@@ -112,9 +112,8 @@ def _guess_by_folder(folder: Path) -> Task:
 def _guess_by_columns(path: Path) -> Task:
     """Tells labelled texts from sentence pairs by the columns of a tab-separated file."""
     lines = [line.split("\t") for line in islice(filter(None, read_lines(path)), _LINES_TO_JUDGE)]
-    header = {field.strip().lower() for field in lines[0]} if lines else set()
     # A lone column is no pair, and what reads labels tells best what it expects.
-    if len(header) < 2 or (header & set(TEXT_COLUMNS) and header & set(LABEL_COLUMNS)):
+    if not lines or len(lines[0]) < 2 or names_a_label(lines[0]):
         return "news"
     if columns_in_header(lines[0]) is not None or len(lines[0]) > 2:
         return "translation"

@@ -27,11 +27,13 @@ _NAMES = {
     "portuguese": "pt",
     "russian": "ru",
     "spanish": "es",
+    "中文": "zh",
+    "英文": "en",
 }
 
 
 def language_code(text: str) -> str | None:
-    """Returns the code of a language that is given by code or English name; None for other text.
+    """Returns the code of a language that is given by code or by name; None for other text.
 
     Codes are lower case, or a sentence such as "No" would be one; a region stays with its code.
 
@@ -42,6 +44,18 @@ def language_code(text: str) -> str | None:
     if code in _CODES and re.fullmatch(r"(|[A-Za-z]{2,4})", region):
         return text
     return _NAMES.get(text.lower())
+
+
+def language_of_column(name: str) -> str | None:
+    """Returns the code of the language that a header names, or None.
+
+    A code may be in capitals where its language has a name here: NO and SI are sentences.
+
+    >>> [language_of_column(name) for name in ("zh", "EN", "NO", "text")]
+    ['zh', 'en', None, None]
+    """
+    code = name.lower()
+    return code if name.isupper() and code in _NAMES.values() else language_code(name)
 
 
 def languages_in_name(name: str) -> tuple[str, str] | None:

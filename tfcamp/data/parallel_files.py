@@ -5,13 +5,13 @@ r"""Sentence pairs in files, streamed: two files of lines, or one file of two co
 | ``NAME.en`` and ``NAME.zh`` | line n of one translates line n of the other | the suffixes |
 | ``NAME.tsv`` | ``source<TAB>target``; no quoting, a ``"`` is text | a header, or the order |
 
-Each may be compressed (``.gz``). A header names languages by their codes (``en``, ``zh``) or in
-English, or the columns ``source`` and ``target``; its other columns are passed over. Without a
-header the first two columns of sentences are the pair: columns of numbers are passed over, and so
-is what stands to the right of the pair, an attribution say. Every line has as many columns as the
-first one. Files are UTF-8, with or without a
-byte order mark, with LF or CRLF. Lines of parallel files may be empty, for they are counted; empty
-lines of a .tsv file are passed over.
+Each may be compressed (``.gz``). A header names languages by their codes (``en``, ``zh``) or names
+(``English``, ``中文``), or the columns ``source`` and ``target`` (``src`` and ``tgt``); its other
+columns are passed over. Without a header the first two columns of sentences are the pair: columns
+of numbers are passed over, and so is what stands to the right of the pair, an attribution say.
+Every line has as many columns as the first one. Files are UTF-8, with or without a byte order mark,
+with LF or CRLF. Lines of parallel files may be empty, for they are counted; empty lines of a .tsv
+file are passed over.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,13 +21,14 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from tfcamp.data.languages import language_code
+from tfcamp.data.languages import language_code, language_of_column
 from tfcamp.data.parallel_splits import ParallelRow
 from tfcamp.data.text_files import read_lines
 from tfcamp.errors import UserError
 
 TAB_SUFFIX = ".tsv"
 UNNAMED_COLUMNS = ("source", "target")
+_SHORT_NAMES = {"src": "source", "tgt": "target", "trg": "target"}
 # Lines of a file without a header that tell which columns hold sentences.
 _ROWS_TO_JUDGE = 100
 
@@ -196,13 +197,14 @@ def find_pair_files(folder: Path) -> dict[str, PairFiles]:
 
 def columns_in_header(fields: Sequence[str]) -> dict[str, int] | None:
     """Returns the `places` of :class:`TabColumns` that a header names, None where it is none."""
-    codes = [language_code(field.strip()) for field in fields]
+    codes = [language_of_column(field.strip()) for field in fields]
     languages = {code: place for place, code in enumerate(codes) if code is not None}
     if len(languages) > 2:
         languages.pop("id", None)  # numbers of rows, more often than Indonesian
     if len(languages) > 1:
         return languages
     names = [field.strip().lower() for field in fields]
+    names = [_SHORT_NAMES.get(name, name) for name in names]
     if set(UNNAMED_COLUMNS) <= set(names):
         return {name: names.index(name) for name in UNNAMED_COLUMNS}
     return None

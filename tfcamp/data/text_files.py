@@ -6,11 +6,12 @@
 | ``.csv`` | as Python's csv module reads it; a quoted field may hold line breaks | required |
 | ``.jsonl`` | one JSON object a line | its keys |
 
-A header (or the first JSON object) names the columns in any order: the text is ``text``, ``title``
-or ``sentence``, the label ``label`` or ``category``; other columns are passed over. A file whose
-only column is a text is unlabelled, as a competition's test file is; so are JSON lines without a
-label. Files are UTF-8, with or without a byte order mark, with LF or CRLF. Empty lines are passed
-over; an empty text is a legal text.
+A header (or the first JSON object) names the columns in any order: the text is ``text``, ``title``,
+``sentence`` or another of `TEXT_COLUMNS`, the label ``label`` or another of `LABEL_COLUMNS`; other
+columns are passed over. Beside a label, the only other column is the text, whatever it is called.
+A file whose only column is a text is unlabelled, as a competition's test file is; so are JSON lines
+without a label. Files are UTF-8, with or without a byte order mark, with LF or CRLF. Empty lines
+are passed over; an empty text is a legal text.
 """
 
 import codecs
@@ -25,7 +26,10 @@ from typing import NamedTuple
 from tfcamp.data.encodings import likely_encoding
 from tfcamp.errors import UserError
 
-TEXT_COLUMNS = ("text", "title", "sentence", "文本", "标题", "内容")
+TEXT_COLUMNS = (
+    *("text", "title", "sentence", "headline", "content", "review", "text_a"),
+    *("文本", "标题", "内容"),
+)
 LABEL_COLUMNS = ("label", "category", "标签", "类别")
 # What a first line without a comma is cut by, and what to do.
 _NO_COMMAS = {
@@ -75,10 +79,13 @@ def read_tab_separated(path: Path) -> Iterator[FileRow]:
             continue
         fields = line.split("\t")
         if columns is None:
-            header = _header_columns(fields)
-            columns = header or _Columns(text=0, label=1, width=2)
-            if header:
+            columns = _header_columns(fields)
+            if columns is not None:
                 continue
+            if names_a_label(fields):
+                told = _unnamed_columns(fields, "\t")
+                raise UserError(f"{path}:{number}: {told}")
+            columns = _Columns(text=0, label=1, width=2)
         if len(fields) != columns.width:
             raise UserError(f"{path}:{number}: {_wrong_tab_count(fields, columns)}")
         yield FileRow(number, fields[columns.text], _label_in(fields, columns, path, number))
@@ -101,10 +108,8 @@ def read_comma_separated(path: Path) -> Iterator[FileRow]:
                 columns = _header_columns(fields)
                 if columns is None:
                     hints = (hint for mark, hint in _NO_COMMAS.items() if mark in fields[0])
-                    raise UserError(
-                        f'{path}:{number}: expected a header that names the columns, such as "text,'
-                        f'label", got {_shortened(",".join(fields))}{next(hints, "")}'
-                    )
+                    told = _unnamed_columns(fields, ",")
+                    raise UserError(f"{path}:{number}: {told}{next(hints, '')}")
                 continue
             if len(fields) != columns.width:
                 raise UserError(
@@ -225,9 +230,25 @@ def _header_columns(fields: Sequence[str]) -> _Columns | None:
     names = [field.strip().lower() for field in fields]
     text = next((names.index(name) for name in TEXT_COLUMNS if name in names), None)
     label = next((names.index(name) for name in LABEL_COLUMNS if name in names), None)
+    if text is None and label is not None and len(names) == 2:
+        text = 1 - label
     if text is None or (label is None and len(names) > 1):
         return None
     return _Columns(text, label, len(names))
+
+
+def names_a_label(fields: Sequence[str]) -> bool:
+    """Tells whether the fields of a first line are a header, which names the label."""
+    return any(field.strip().lower() in LABEL_COLUMNS for field in fields)
+
+
+def _unnamed_columns(fields: Sequence[str], mark: str) -> str:
+    """Says that a header lacks a text, where columns are cut by a mark."""
+    example = "text,label" if mark == "," else "text<TAB>label"
+    return (
+        f'expected a header that names the columns, such as "{example}", got '
+        f"{_shortened(mark.join(fields))}"
+    )
 
 
 def _label_in(fields: Sequence[str], columns: _Columns, path: Path, number: int) -> str | None:
