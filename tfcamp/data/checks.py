@@ -7,7 +7,12 @@ from typing import Literal
 
 from tfcamp.data.check_report import Report
 from tfcamp.data.pair_check import check_pairs
-from tfcamp.data.parallel_files import TAB_SUFFIX, columns_in_header, find_pair_files
+from tfcamp.data.parallel_files import (
+    TAB_SUFFIX,
+    columns_in_header,
+    find_pair_files,
+    holds_sentences,
+)
 from tfcamp.data.parallel_sources import load_parallel_dataset
 from tfcamp.data.sources import load_text_dataset
 from tfcamp.data.text_check import check_texts
@@ -19,7 +24,7 @@ from tfcamp.errors import UserError
 Task = Literal["news", "street_view", "translation"]
 
 _PICTURE_FILES = ("train.json", "mchar_train.json", "train.npz", "labels.csv")
-# Lines of a file of two columns that tell whether the second one holds labels, which repeat.
+# Lines of a file of columns that tell whether one of them holds labels, which repeat.
 _LINES_TO_JUDGE = 1000
 
 
@@ -111,13 +116,18 @@ def _guess_by_folder(folder: Path) -> Task:
 
 def _guess_by_columns(path: Path) -> Task:
     """Tells labelled texts from sentence pairs by the columns of a tab-separated file."""
-    lines = [line.split("\t") for line in islice(filter(None, read_lines(path)), _LINES_TO_JUDGE)]
+    lines = islice(filter(None, read_lines(path)), _LINES_TO_JUDGE)
+    rows = [line.rstrip("\t").split("\t") for line in lines]  # a tab may end each line
     # A lone column is no pair, and what reads labels tells best what it expects.
-    if not lines or len(lines[0]) < 2 or names_a_label(lines[0]):
+    if not rows or len(rows[0]) < 2 or names_a_label(rows[0]):
         return "news"
-    if columns_in_header(lines[0]) is not None or len(lines[0]) > 2:
+    if columns_in_header(rows[0]) is not None:
         return "translation"
     # Labels repeat, also where they stand first by mistake, which the news project tells.
-    fields_by_column = zip(*(fields for fields in lines if len(fields) == 2), strict=True)
-    has_labels = any(len(set(fields)) <= len(fields) / 2 for fields in fields_by_column)
-    return "news" if has_labels else "translation"
+    columns = zip(*(fields for fields in rows if len(fields) == len(rows[0])), strict=True)
+    sentences = [
+        column
+        for column in columns
+        if holds_sentences(column) and len(set(column)) > len(column) / 2
+    ]
+    return "translation" if len(sentences) > 1 else "news"
