@@ -58,6 +58,12 @@ class TestFolder:
         assert (len(dataset.train), len(dataset.dev)) == (3, 1)
         assert dataset.sha256 == hashlib.sha256((EN + ZH + "x\n未\n").encode()).hexdigest()
 
+    def test_suffixes_in_capitals(self, tmp_path: Path) -> None:
+        write(tmp_path, train_EN=EN, train_ZH=ZH, dev_TSV="en\tzh\nx\t未\n")
+        dataset = load(tmp_path)
+        assert (dataset.source_language, dataset.target_language) == ("en", "zh")
+        assert len(dataset.train) == 3 and list(dataset.dev) == [("x", "未")]
+
     def test_the_other_direction(self, tmp_path: Path) -> None:
         write(tmp_path, train_en=EN, train_zh=ZH, dev_en="x\n", dev_zh="未\n")
         dataset = load(tmp_path)

@@ -1,6 +1,7 @@
 """Data sets by name or path: what is read, how a lone file is cut, what each mistake is told."""
 
 import csv
+import gzip
 import hashlib
 import json
 import tracemalloc
@@ -74,6 +75,25 @@ class TestFolder:
         write(tmp_path, train_tsv=TRAIN, **{f"{stem}_tsv": DEV})
         dataset = load(tmp_path)
         assert len(dataset.dev) == 1 and dataset.test is None
+
+    def test_suffixes_in_capitals_and_compressed_files(self, tmp_path: Path) -> None:
+        (tmp_path / "train.txt.gz").write_bytes(gzip.compress("甲\t1\n乙\t0\n".encode()))
+        (tmp_path / "dev.CSV").write_text("label,text\n1,丙\n", "utf-8")
+        (tmp_path / "test.Tsv.GZ").write_bytes(gzip.compress("丁\t0\n".encode()))
+        (tmp_path / "class.TXT").write_text("财经\n体育\n", "utf-8")
+        dataset = load(tmp_path)
+        assert dataset.classes == ("财经", "体育") and dataset.test is not None
+        assert list(dataset.train) == [("甲", 1), ("乙", 0)]
+        assert list(dataset.dev) == [("丙", 1)] and list(dataset.test) == [("丁", 0)]
+        assert (
+            dataset.sha256
+            == hashlib.sha256(
+                b"".join(
+                    (tmp_path / name).read_bytes()
+                    for name in ("train.txt.gz", "dev.CSV", "test.Tsv.GZ", "class.TXT")
+                )
+            ).hexdigest()
+        )
 
     def test_splits_may_have_different_formats(self, tmp_path: Path) -> None:
         write(tmp_path, train_txt=TRAIN, dev_csv="label,text\n体育,客场失利\n")
@@ -226,6 +246,13 @@ class TestLoneFile:
             assert tuple(counts[label] for label in range(3)) == split.class_counts
         assert "80/10/10" in dataset.notes[0] and "seed 0" in dataset.notes[0]
         assert dataset.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+    @pytest.mark.parametrize("name", ["all.TSV", "all.txt.gz"])
+    def test_its_name_has_no_suffix(self, tmp_path: Path, name: str) -> None:
+        content = "".join(f"{number}\t{number % 2}\n" for number in range(20)).encode()
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+        dataset = load(tmp_path / name)
+        assert dataset.name == "all" and len(dataset.train) == 16
 
     def test_the_seed_decides_the_cut(self, tmp_path: Path) -> None:
         path = tmp_path / "all.tsv"

@@ -16,7 +16,7 @@ from tfcamp.data.parallel_files import (
 from tfcamp.data.parallel_sources import load_parallel_dataset
 from tfcamp.data.sources import load_text_dataset
 from tfcamp.data.text_check import check_texts
-from tfcamp.data.text_files import READERS, names_a_label, read_lines
+from tfcamp.data.text_files import READERS, format_of, names_a_label, read_lines, split_name
 from tfcamp.data.text_splits import SingleClassError
 from tfcamp.errors import UserError
 
@@ -86,11 +86,11 @@ def guess_task(dataset: str) -> Task:
         return _guess_by_folder(path)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
-    if path.name in _PICTURE_FILES or path.suffix == ".zip":
+    if path.name in _PICTURE_FILES or path.suffix.lower() == ".zip":
         return "street_view"
-    if path.name.removesuffix(".gz").endswith(TAB_SUFFIX):
+    if format_of(path) == TAB_SUFFIX:
         return _guess_by_columns(path)
-    if path.suffix in READERS:
+    if format_of(path) in READERS:
         return "news"
     raise UserError(
         f"{path}: expected labelled texts ({', '.join(READERS)}), sentence pairs (.tsv, or two "
@@ -99,6 +99,7 @@ def guess_task(dataset: str) -> Task:
 
 
 def _guess_by_folder(folder: Path) -> Task:
+    paths = [path for path in folder.iterdir() if path.is_file()]
     if any((folder / name).is_file() for name in _PICTURE_FILES):
         return "street_view"
     files = find_pair_files(folder).get("train")
@@ -106,7 +107,7 @@ def _guess_by_folder(folder: Path) -> Task:
         return "translation"
     if files is not None:
         return _guess_by_columns(files.paths[None])
-    if any((folder / f"train{suffix}").is_file() for suffix in READERS):
+    if any(split_name(path)[0] == "train" and format_of(path) in READERS for path in paths):
         return "news"
     raise UserError(
         f"{folder}: expected labelled texts (train{', '.join(READERS)}), sentence pairs (train.tsv,"

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from tfcamp.data.languages import language_code, language_of_column
 from tfcamp.data.parallel_splits import ParallelRow
-from tfcamp.data.text_files import read_lines
+from tfcamp.data.text_files import read_lines, split_name
 from tfcamp.errors import UserError
 
 TAB_SUFFIX = ".tsv"
@@ -53,9 +53,10 @@ class PairFileName(NamedTuple):
         >>> PairFileName.of(Path("train.tsv")), PairFileName.of(Path("LICENSE"))
         (PairFileName(stem='train', language=None), None)
         """
-        stem, dot, suffix = path.name.removesuffix(".gz").rpartition(".")
-        language = language_code(suffix)
-        if not stem or not (language or dot + suffix == TAB_SUFFIX):
+        stem, suffix = split_name(path)
+        # In capitals too; but the region of zh-CN stays as it is.
+        language = language_code(suffix[1:]) or language_code(suffix[1:].lower())
+        if language is None and suffix.lower() != TAB_SUFFIX:
             return None
         return cls(stem, language)
 

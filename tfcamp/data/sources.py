@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tfcamp.data.datasets.thucnews import upstream
 from tfcamp.data.storage import bring_here
-from tfcamp.data.text_files import READERS, read_text_file
+from tfcamp.data.text_files import READERS, format_of, read_text_file, split_name
 from tfcamp.data.text_splits import (
     ClassList,
     TextDataset,
@@ -51,8 +51,8 @@ def load_text_dataset(dataset: str, *, data_dir: Path | None, seed: int) -> Text
         - ``thucnews``: ``DATA_DIR/thucnews/{train,dev,test,class}.txt``, downloaded if absent;
         - ``tianchi_news``: ``DATA_DIR/tianchi_news/train_set.csv`` and, optionally, ``test_a.csv``;
         - a folder with train, dev (or val, valid, validation) and optionally test files (.tsv,
-          .txt, .csv or .jsonl); labels are names, or ids where a class.txt or labels.txt names
-          the classes in order;
+          .txt, .csv or .jsonl, also with .gz); labels are names, or ids where a class.txt
+          or labels.txt names the classes in order;
         - one such file, which is cut 80/10/10 at random, by class and text.
 
         A path is looked up from the working directory first, then in `data_dir`.
@@ -117,7 +117,7 @@ def _load_folder(folder: Path, name: str) -> TextDataset:
             f"(or {', '.join(DEV_STEMS[1:])}) and optionally test, each ending in "
             f"{', '.join(READERS)}, and optionally {' or '.join(CLASS_FILES)}"
         )
-    class_paths = [folder / name for name in CLASS_FILES if (folder / name).is_file()]
+    class_paths = [path for path in _files_of(folder) if path.name.lower() in CLASS_FILES]
     return _load_files(
         name,
         train_path=train,
@@ -157,7 +157,7 @@ def _load_lone_file(path: Path, seed: int) -> TextDataset:
     whole, classes = training_split(path, read_text_file)
     train, dev, test = cut_splits(whole, (8, 1, 1), seed)
     return TextDataset(
-        name=path.stem,
+        name=split_name(path)[0],
         classes=classes.names,
         train=train,
         dev=dev,
@@ -169,8 +169,12 @@ def _load_lone_file(path: Path, seed: int) -> TextDataset:
 
 def _find_split(folder: Path, stems: tuple[str, ...]) -> Path | None:
     """Returns the file of a split, or None where there is none."""
-    paths = [folder / (stem + suffix) for stem in stems for suffix in READERS]
-    return _only([path for path in paths if path.is_file()], folder)
+    paths = [path for path in _files_of(folder) if split_name(path)[0] in stems]
+    return _only([path for path in paths if format_of(path) in READERS], folder)
+
+
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file())
 
 
 def _only(paths: list[Path], folder: Path) -> Path | None:
@@ -183,7 +187,7 @@ def _only(paths: list[Path], folder: Path) -> Path | None:
 
 def _unknown_dataset(dataset: str) -> str:
     """Says that there is no such data set, and what may have been meant."""
-    if Path(dataset).name != dataset or Path(dataset).suffix in READERS:
+    if Path(dataset).name != dataset or format_of(Path(dataset)) in READERS:
         return f"{dataset}: no such file or folder"
     close = difflib.get_close_matches(dataset, KNOWN_DATASETS, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""

@@ -10,8 +10,8 @@ A header (or the first JSON object) names the columns in any order: the text is 
 ``sentence`` or another of `TEXT_COLUMNS`, the label ``label`` or another of `LABEL_COLUMNS`; other
 columns are passed over. Beside a label, the only other column is the text, whatever it is called.
 A file whose only column is a text is unlabelled, as a competition's test file is; so are JSON lines
-without a label. Files are UTF-8, with or without a byte order mark, with LF or CRLF. Empty lines
-are passed over; an empty text is a legal text.
+without a label. Files are UTF-8, with or without a byte order mark, with LF or CRLF, and may be
+compressed (``.gz``). Empty lines are passed over; an empty text is a legal text.
 """
 
 import codecs
@@ -65,10 +65,25 @@ def read_text_file(path: Path) -> Iterator[FileRow]:
     Raises:
       UserError: the file cannot be read, its suffix is unknown, or a row is broken (file:line).
     """
-    reader = READERS.get(path.suffix.lower())
+    reader = READERS.get(format_of(path))
     if reader is None:
         raise UserError(f"{path}: expected a file that ends in {', '.join(READERS)}")
     return reader(path)
+
+
+def split_name(path: Path) -> tuple[str, str]:
+    """Returns the name of a file without its suffix, and the suffix; ``.gz`` belongs to neither.
+
+    >>> split_name(Path("folder/train.v2.TSV.gz"))
+    ('train.v2', '.TSV')
+    """
+    inner = Path(path.stem) if _is_compressed(path) else path
+    return inner.stem, inner.suffix
+
+
+def format_of(path: Path) -> str:
+    """Returns the suffix by which a file is read, in lower case."""
+    return split_name(path)[1].lower()
 
 
 def read_tab_separated(path: Path) -> Iterator[FileRow]:
@@ -182,10 +197,9 @@ def read_lines(path: Path) -> Iterator[str]:
     Raises:
       UserError: the file cannot be read, or is not UTF-8 (file:line, and the likely encoding).
     """
-    is_compressed = path.suffix == ".gz"
     offset = 0
     try:
-        with gzip.open(path, "rb") if is_compressed else path.open("rb") as file:
+        with gzip.open(path, "rb") if _is_compressed(path) else path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
                     decoded = line.decode("utf-8-sig" if offset == 0 else "utf-8")
@@ -202,8 +216,12 @@ def read_lines(path: Path) -> Iterator[str]:
                 yield decoded.removesuffix("\n").removesuffix("\r")
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        hint = "; is it whole, and a gzip file?" if is_compressed else ""
+        hint = "; is it whole, and a gzip file?" if _is_compressed(path) else ""
         raise UserError(f"{path}: cannot be read: {reason}{hint}") from error
+
+
+def _is_compressed(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
 
 
 def _how_to_convert(path: Path, encoding: str | None) -> str:
@@ -212,7 +230,7 @@ def _how_to_convert(path: Path, encoding: str | None) -> str:
         return "most of the text there is UTF-8, so this line is damaged: write it anew"
     guess = f"it looks like {encoding}" if encoding else "find out its encoding"
     convert = f"iconv -f {encoding or 'ENCODING'} -t utf-8"
-    if path.suffix == ".gz":
+    if _is_compressed(path):
         return f"{guess}, convert it: zcat {path.name} | {convert} | gzip > new.{path.name}"
     return f"{guess}, convert it: {convert} {path.name} > new{path.suffix}"
 
