@@ -344,6 +344,11 @@ class TestGuess:
             ("upper.TXT", "甲\t1\n", "news"),
             ("upper.CSV", "text,label\n", "news"),
             ("train.ZIP", "", "street_view"),
+            ("train.json", '{"sentence": "甲", "label": "108", "label_desc": "edu"}\n', "news"),
+            ("train.json", '[\n{"sentence": "甲", "label": "108"}\n]', "news"),
+            ("train.json", '[{"sentence": "甲", "label": "108"}]', "news"),
+            ("train.json", '{"1.png": {"label": [1]}, "2.png": {"label": [2]}}', "street_view"),
+            ("train.json", '{\n  "1.png": {\n    "label": [1]\n  }\n}', "street_view"),
             ("labels.csv", "file,number\n", "street_view"),
             ("train.zip", "", "street_view"),
         ],
@@ -370,6 +375,12 @@ class TestGuess:
         for name in names:
             (tmp_path / name).touch()
         assert guess_task(str(tmp_path)) == task
+
+    def test_a_folder_of_json_is_of_pictures_where_they_stand_beside_it(self, tmp_path) -> None:
+        write(tmp_path, train_json='{"sentence": "甲", "label": "108"}\n', dev_json="{}\n")
+        assert guess_task(str(tmp_path)) == "news"
+        (tmp_path / "train").mkdir()
+        assert guess_task(str(tmp_path)) == "street_view"
 
     def test_a_folder_of_columns(self, tmp_path: Path) -> None:
         assert guess_task(str(write(tmp_path, train_tsv="one\t一\ntwo\t二\n"))) == "translation"

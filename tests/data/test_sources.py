@@ -190,6 +190,21 @@ class TestFormats:
         rows = (json.dumps({"category": label, "title": text}) + "\n" for text, label in self.ROWS)
         assert self.rows_of(tmp_path / "a.jsonl", "".join(rows)) == list(self.ROWS)
 
+    def test_json_as_clue_ships_it(self, tmp_path: Path) -> None:
+        row = '{"label": "%d", "label_desc": "news_%s", "sentence": "%s", "keywords": ""}\n'
+        rows = row % (108, "edu", "上课时学生手机响") + row % (104, "finance", "商赢环球")
+        write(tmp_path, train_json=rows, dev_json=rows, test_json='{"id": 0, "sentence": "甲"}\n')
+        dataset = load(tmp_path)
+        assert dataset.classes == ("104", "108") and dataset.test is not None
+        assert list(dataset.train) == [("上课时学生手机响", 1), ("商赢环球", 0)]
+        assert list(dataset.test) == [("甲", None)]
+
+    @pytest.mark.parametrize("rows", ['[{"text": "甲", "label": "a"}]', '[\n{"text": "甲"}\n]'])
+    def test_a_json_array(self, tmp_path: Path, rows: str) -> None:
+        message = error_of(write(tmp_path, a_json=rows) / "a.json")
+        assert message.startswith(f"{tmp_path / 'a.json'}:1: expected ")
+        assert message.endswith("; an array? jq -c '.[]' a.json > new.jsonl cuts it up")
+
     def test_json_labels_may_be_integers(self, tmp_path: Path) -> None:
         content = '{"sentence": "甲", "label": 104}\n'
         assert self.rows_of(tmp_path / "a.jsonl", content) == [("甲", "104")]
@@ -200,8 +215,8 @@ class TestFormats:
     ) -> None:
         lines = {
             ".csv": "text,label\r\n甲,a\r\n\r\n乙,b",
-            ".jsonl": '{"text":"甲","label":"a"}\r\n\r\n{"text":"乙","label":"b"}',
-        }.get(suffix, "甲\ta\r\n\r\n乙\tb")
+            ".json": '{"text":"甲","label":"a"}\r\n\r\n{"text":"乙","label":"b"}',
+        }.get(suffix[:5], "甲\ta\r\n\r\n乙\tb")
         path = tmp_path / f"a{suffix}"
         assert self.rows_of(path, b"\xef\xbb\xbf" + lines.encode()) == [("甲", "a"), ("乙", "b")]
 
@@ -227,8 +242,8 @@ class TestFormats:
         text = "书" * 200_000
         content = {
             ".csv": f'text,label\n"{text}",a\n',
-            ".jsonl": f'{{"text": "{text}", "label": "a"}}\n',
-        }.get(suffix, f"{text}\ta\n")
+            ".json": f'{{"text": "{text}", "label": "a"}}\n',
+        }.get(suffix[:5], f"{text}\ta\n")
         assert self.rows_of(tmp_path / f"a{suffix}", content) == [(text, "a")]
 
 

@@ -1,5 +1,6 @@
 """A look at the user's own files, read as a project would read them: `check_dataset`."""
 
+import json
 import os
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,8 @@ from tfcamp.errors import UserError
 # Projects, which read labelled texts, pictures of numbers and sentence pairs.
 Task = Literal["news", "street_view", "translation"]
 
-_PICTURE_FILES = ("train.json", "mchar_train.json", "train.npz", "labels.csv")
+_PICTURE_LABELS = ("train.json", "mchar_train.json")
+_PICTURE_FILES = (*_PICTURE_LABELS, "train.npz", "labels.csv")
 # Lines of a file of columns that tell whether one of them holds labels, which repeat.
 _LINES_TO_JUDGE = 1000
 
@@ -86,7 +88,7 @@ def guess_task(dataset: str) -> Task:
         return _guess_by_folder(path)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
-    if path.name in _PICTURE_FILES or path.suffix.lower() == ".zip":
+    if _is_of_pictures(path) or path.suffix.lower() == ".zip":
         return "street_view"
     if format_of(path) == TAB_SUFFIX:
         return _guess_by_columns(path)
@@ -100,7 +102,7 @@ def guess_task(dataset: str) -> Task:
 
 def _guess_by_folder(folder: Path) -> Task:
     paths = [path for path in folder.iterdir() if path.is_file()]
-    if any((folder / name).is_file() for name in _PICTURE_FILES):
+    if any(map(_is_of_pictures, paths)):
         return "street_view"
     files = find_pair_files(folder).get("train")
     if files is not None and None not in files.paths:
@@ -113,6 +115,21 @@ def _guess_by_folder(folder: Path) -> Task:
         f"{folder}: expected labelled texts (train{', '.join(READERS)}), sentence pairs (train.tsv,"
         f" or train.en and train.zh) or pictures ({', '.join(_PICTURE_FILES)})"
     )
+
+
+def _is_of_pictures(path: Path) -> bool:
+    """Tells whether a file has a name of the street_view project's, and what it reads in it."""
+    if path.name not in _PICTURE_LABELS:
+        return path.name in _PICTURE_FILES
+    if path.with_suffix(".zip").is_file() or path.with_suffix("").is_dir():
+        return True
+    # The competition's is one object, of an object for each picture; CLUE's news are called alike.
+    first = next(filter(None, read_lines(path)), "")
+    try:
+        row = json.loads(first)
+    except ValueError:
+        return not first.startswith("[")
+    return isinstance(row, dict) and any(isinstance(value, dict) for value in row.values())
 
 
 def _guess_by_columns(path: Path) -> Task:

@@ -4,7 +4,7 @@
 |---|---|---|
 | ``.tsv``, ``.txt`` | ``text<TAB>label``; no quoting, a ``"`` is text | optional |
 | ``.csv`` | as Python's csv module reads it; a quoted field may hold line breaks | required |
-| ``.jsonl`` | one JSON object a line | its keys |
+| ``.jsonl``, ``.json`` | one JSON object a line | its keys |
 
 A header (or the first JSON object) names the columns in any order: the text is ``text``, ``title``,
 ``sentence`` or another of `TEXT_COLUMNS`, the label ``label`` or another of `LABEL_COLUMNS`; other
@@ -153,9 +153,13 @@ def read_json_lines(path: Path) -> Iterator[FileRow]:
             reason = str(error).partition(": line")[0]
             raise UserError(
                 f"{where}: expected one JSON object a line, got {_shortened(line)} ({reason})"
+                f"{_hint_of_array(line, path)}"
             ) from error
         if not isinstance(row, dict):
-            raise UserError(f"{where}: expected a JSON object, got {_shortened(line)}")
+            raise UserError(
+                f"{where}: expected a JSON object, got {_shortened(line)}"
+                f"{_hint_of_array(line, path)}"
+            )
         if text_key is None:
             text_key = next((key for key in TEXT_COLUMNS if key in row), TEXT_COLUMNS[0])
             label_key = next((key for key in LABEL_COLUMNS if key in row), None)
@@ -180,11 +184,18 @@ def read_json_lines(path: Path) -> Iterator[FileRow]:
         yield FileRow(number, text, label)
 
 
+def _hint_of_array(line: str, path: Path) -> str:
+    """Says how a JSON array becomes one object a line."""
+    cut = f"jq -c '.[]' {path.name} > new.jsonl"
+    return f"; an array? {cut} cuts it up" if line.startswith("[") else ""
+
+
 READERS: dict[str, Callable[[Path], Iterator[FileRow]]] = {
     ".tsv": read_tab_separated,
     ".txt": read_tab_separated,
     ".csv": read_comma_separated,
     ".jsonl": read_json_lines,
+    ".json": read_json_lines,
 }
 
 
