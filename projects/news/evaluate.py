@@ -9,14 +9,16 @@ last, one line of JSON for programs.
 
 import heapq
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from projects.news.predict import DEFAULT_MODEL
 from tfcamp.cli import run_project
-from tfcamp.data.sources import TextRow, TextSplit, load_text_dataset
+from tfcamp.data.measured_rows import SplitName, splits_to_measure
+from tfcamp.data.sources import TextRow, load_text_dataset
 from tfcamp.errors import UserError
 from tfcamp.export.saved_model import ServedTextClassifier, load_text_classifier
 from tfcamp.metrics.classification import ClassificationMetrics, ClassificationReport
@@ -37,8 +39,8 @@ class EvaluateConfig:
     """As in train.py: sample, thucnews, tianchi_news, or a path to your own rows."""
     data_dir: Path | None = None
     """Folder that holds data sets, one sub-folder each."""
-    split: Literal["train", "dev", "test"] = "test"
-    """The rows to measure on."""
+    split: SplitName = "test"
+    """The rows to measure on; all of them are the whole of a file that training cuts."""
     seed: int = 0
     """Seed by which a lone file is split; give the one of the training."""
 
@@ -90,7 +92,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     model: ServedTextClassifier | Ensemble,
-    rows: TextSplit,
+    rows: Iterable[TextRow],
     classes: tuple[str, ...],
     *,
     num_mistakes: int = 30,
@@ -99,7 +101,7 @@ def evaluate(
 
     Args:
       model: a loaded SavedModel, or several.
-      rows: read once, a batch at a time.
+      rows: read once, a batch at a time; all of them carry labels, or none.
       classes: the names behind the rows' labels.
       num_mistakes: how many of the most confident mistakes to keep.
 
@@ -134,12 +136,13 @@ def evaluate(
 def main(config: EvaluateConfig) -> None:
     """Measure an exported news classifier on a split of a data set."""
     dataset = load_text_dataset(config.dataset, data_dir=config.data_dir, seed=config.seed)
-    rows = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}[config.split]
-    if rows is None:
-        raise UserError(f"{config.dataset} has no {config.split} split: try --split dev")
-    report = evaluate(Ensemble(config.saved_model), rows, dataset.classes).report
-    if report is None:
-        raise UserError(f"the {config.split} split of {config.dataset} has no labels to measure by")
+    splits = splits_to_measure(dataset, config.split, config.dataset)
+    for split in splits:
+        if not split.labelled:
+            raise UserError(f"--split {config.split}: {split.path} has no labels to measure by")
+    model = Ensemble(config.saved_model)
+    report = evaluate(model, chain.from_iterable(splits), dataset.classes).report
+    assert report is not None
     print(report.table())
     print(
         json.dumps(
@@ -148,7 +151,7 @@ def main(config: EvaluateConfig) -> None:
                 "dataset": dataset.name,
                 "sha256": dataset.sha256,
                 "split": config.split,
-                "rows": len(rows),
+                "rows": sum(map(len, splits)),
                 **report.scalars(),
             },
             ensure_ascii=False,

@@ -9,15 +9,17 @@ by their boxes. Prints a table for people and, last, one line of JSON for progra
 
 import heapq
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from projects.street_view.data import load_rows
 from projects.street_view.predict import DEFAULT_MODEL
 from tfcamp.cli import run_project
-from tfcamp.data.image_sources import ImageSplit
+from tfcamp.data.image_sources import ImageRow
+from tfcamp.data.measured_rows import SplitName, splits_to_measure
 from tfcamp.errors import UserError
 from tfcamp.export.image_model import Reading, load_image_model
 from tfcamp.metrics.sequence import NumberMetrics, NumberReport
@@ -39,8 +41,8 @@ class EvaluateConfig:
     """As in train.py: sample, drawings, svhn_cropped, svhn_full, or the path of a folder."""
     data_dir: Path | None = None
     """Folder that holds data sets, one sub-folder each."""
-    split: Literal["train", "dev", "test"] = "test"
-    """The rows to measure on."""
+    split: SplitName = "test"
+    """The rows to measure on; all of them are the whole of a file that training cuts."""
     use_boxes: bool = False
     """Whether pictures of dev and test are cut down to the number by the boxes of its digits."""
     margin: float = 0.15
@@ -123,13 +125,13 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: Reader, rows: ImageSplit, *, num_mistakes: int = 30, several_views: bool = False
+    model: Reader, rows: Iterable[ImageRow], *, num_mistakes: int = 30, several_views: bool = False
 ) -> Evaluation:
     """Runs a served model over rows.
 
     Args:
       model: a loaded SavedModel, or several.
-      rows: read once, a batch at a time.
+      rows: read once, a batch at a time; all of them carry numbers, or none.
       num_mistakes: how many of the most confident mistakes to keep.
       several_views: see `tfcamp.export.image_model.NumberService.read_several_views`.
     """
@@ -137,11 +139,13 @@ def evaluate(
     mistakes: list[Mistake] = []
     names: list[str] = []
     read: list[str] = []
+    labelled = True
     for batch in batched(rows, ROWS_PER_BATCH):
         reading = model([row.image for row in batch], several_views=several_views)
         names += [row.name for row in batch]
         read += reading.numbers
-        if rows.labelled:
+        labelled = batch[0].number is not None
+        if labelled:
             true = [row.number for row in batch]
             metrics.update(numbers_to_labels(true), _labels(reading.numbers))
             wrong = [
@@ -150,7 +154,7 @@ def evaluate(
                 if number != row.number
             ]
             mistakes = heapq.nlargest(num_mistakes, [*mistakes, *wrong])
-    report = metrics.result() if rows.labelled else None
+    report = metrics.result() if labelled else None
     return Evaluation(report, mistakes, names, read)
 
 
@@ -165,14 +169,14 @@ def main(config: EvaluateConfig) -> None:
         use_boxes=config.use_boxes,
         margin=config.margin,
     )
-    rows = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}[config.split]
-    if rows is None:
-        raise UserError(f"{config.dataset} has no {config.split} split: try --split dev")
-    if not rows.labelled:
-        raise UserError(
-            f"the {config.split} split of {config.dataset} has no numbers to measure by; "
-            "predict.py --submission writes what a model reads there"
-        )
+    splits = splits_to_measure(dataset, config.split, config.dataset)
+    for split in splits:
+        if not split.labelled:
+            raise UserError(
+                f"--split {config.split}: {split.origin} has no numbers to measure by; "
+                "predict.py --submission writes what a model reads there"
+            )
+    rows = chain.from_iterable(splits)
     report = evaluate(model, rows, several_views=config.test_time_augmentation).report
     assert report is not None
     print(report.table())
@@ -183,7 +187,7 @@ def main(config: EvaluateConfig) -> None:
                 "dataset": dataset.name,
                 "sha256": dataset.sha256,
                 "split": config.split,
-                "rows": len(rows),
+                "rows": sum(map(len, splits)),
                 **report.scalars(),
             },
             ensure_ascii=False,

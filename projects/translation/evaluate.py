@@ -8,14 +8,16 @@ Prints a table for people and, last, one line of JSON for programs.
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from projects.translation.predict import DEFAULT_MODEL, SENTENCES_PER_BATCH
 from tfcamp.cli import run_project
-from tfcamp.data.parallel_sources import ParallelSplit, load_parallel_dataset
+from tfcamp.data.measured_rows import SplitName, splits_to_measure
+from tfcamp.data.parallel_sources import ParallelRow, load_parallel_dataset
 from tfcamp.data.text_files import read_lines
 from tfcamp.errors import UserError
 from tfcamp.export.translation_model import ServedTranslator, load_translation_model
@@ -37,8 +39,8 @@ class EvaluateConfig:
     """Language to translate from; the data set's own first language if not given."""
     target: str | None = None
     """Language of the references, which decides how BLEU cuts them into words."""
-    split: Literal["train", "dev", "test"] = "test"
-    """The pairs to measure on."""
+    split: SplitName = "test"
+    """The pairs to measure on; all of them are the whole of a file that training cuts."""
     merge_references: bool = False
     """Whether pairs of one source are one sentence with several references, as Tatoeba's are.
     Without it each pair counts for itself."""
@@ -83,7 +85,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     model: ServedTranslator,
-    pairs: ParallelSplit,
+    pairs: Iterable[ParallelRow],
     language: str,
     *,
     beam_size: int = 4,
@@ -98,8 +100,9 @@ def evaluate(
       beam_size: see `ServedTranslator`.
       merge_references: whether pairs of one source are one sentence with several references.
     """
-    sources = [pair.source for pair in pairs]
-    references = [[pair.target] for pair in pairs]
+    rows = list(pairs)
+    sources = [row.source for row in rows]
+    references = [[row.target] for row in rows]
     if merge_references:
         merged: dict[str, list[str]] = {}
         for source, texts in zip(sources, references, strict=True):
@@ -137,12 +140,10 @@ def main(config: EvaluateConfig) -> None:
             data_dir=config.data_dir,
             seed=config.seed,
         )
-        pairs = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}[config.split]
-        if pairs is None:
-            raise UserError(f"{config.dataset} has no {config.split} split: try --split dev")
+        splits = splits_to_measure(dataset, config.split, config.dataset)
         evaluation = evaluate(
             model,
-            pairs,
+            chain.from_iterable(splits),
             dataset.target_language,
             beam_size=config.beam,
             merge_references=config.merge_references,

@@ -92,6 +92,19 @@ class TestEvaluate:
         figures = json.loads(answer.out.splitlines()[-1])
         assert (figures["rows"], figures["accuracy"]) == (len(HEADLINES), 1)
 
+    def test_the_whole_of_a_file_that_training_cuts(self, command, model, tmp_path) -> None:
+        path = tmp_path / "mine.tsv"
+        path.write_text(
+            "".join(f"第{n}条\t{'体育' if n % 2 else '财经'}\n" for n in range(40)), "utf-8"
+        )
+        cut = f"note: {path}: cut 80/10/10 into train, dev and test, by class and text, seed 0\n"
+        for split, num_rows in (("all", 40), ("test", 4)):
+            arguments = ("--saved-model", model, "--dataset", path, "--split", split)
+            answer = command(evaluate.main, EvaluateConfig, *arguments)
+            assert (answer.status, answer.err) == (0, cut)
+            figures = json.loads(answer.out.splitlines()[-1])
+            assert (figures["split"], figures["rows"]) == (split, num_rows)
+
     @pytest.mark.parametrize(
         ("rows", "split", "expected"),
         [
@@ -101,6 +114,11 @@ class TestEvaluate:
                 {"train": "一\t财经\n二\t体育\n", "dev": "三\t体育\n", "test": "text\n四\n"},
                 "test",
                 "has no labels",
+            ),
+            (
+                {"train": "一\t财经\n二\t体育\n", "dev": "三\t体育\n", "test": "text\n四\n"},
+                "all",
+                "test.tsv has no labels",
             ),
         ],
     )

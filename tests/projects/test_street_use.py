@@ -90,6 +90,19 @@ class TestEvaluate:
             assert (answer.status, answer.out, answer.err.count("\n")) == (2, "", 1)
             assert f"{one_digit}: reads one digit, others read whole numbers" in answer.err
 
+    def test_the_whole_of_pictures_that_training_cuts(self, command, model, tmp_path) -> None:
+        rows = [(row.name, row.number) for row in rendered_split("dev", 20)]
+        for row in rendered_split("dev", 20):
+            (tmp_path / row.name).write_bytes(row.image)
+        lines = ["file,number", *(f"{name},{number}" for name, number in rows)]
+        (tmp_path / "labels.csv").write_text("\n".join(lines))
+        arguments = ("--saved-model", model, "--dataset", tmp_path, "--split", "all")
+        answer = command(evaluate.main, EvaluateConfig, *arguments)
+        assert answer.status == 0 and answer.err.count("\n") == 1
+        assert answer.err.startswith("note: ") and "cut 80/10/10" in answer.err
+        figures = json.loads(answer.out.splitlines()[-1])
+        assert (figures["split"], figures["rows"]) == ("all", 20)
+
     def test_a_test_split_without_numbers(self, command, model, tmp_path) -> None:
         folder = write_competition(tmp_path / "houses", labelled_test=False)
         arguments = ("--saved-model", model, "--dataset", folder)

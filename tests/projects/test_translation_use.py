@@ -77,6 +77,18 @@ class TestEvaluate:
         arguments = ("--saved-model", model, "--dataset", pairs, "--beam", 1)
         assert figures_of(command(evaluate.main, EvaluateConfig, *arguments))["beam"] == 1
 
+    def test_the_whole_of_a_file_that_training_cuts(self, command, model, pairs, tmp_path) -> None:
+        path = tmp_path / "mine.tsv"
+        path.write_text((pairs / "train.tsv").read_text("utf-8").partition("\n")[2], "utf-8")
+        arguments = ("--saved-model", model, "--dataset", path, "--split", "all", "--beam", 1)
+        answer = command(evaluate.main, EvaluateConfig, *arguments)
+        assert answer.status == 0
+        guessed, cut = answer.err.splitlines()
+        assert guessed.startswith(f"note: {path}: nothing names its languages")
+        assert cut.startswith(f"note: {path}: cut 80/10/10")
+        figures = json.loads(answer.out.splitlines()[-1])
+        assert (figures["split"], figures["rows"]) == ("all", NUM_ROWS["train"])
+
     def test_a_split_that_is_not_there(self, command, model, pairs, tmp_path) -> None:
         for split in ("train", "dev"):
             (tmp_path / f"{split}.tsv").write_bytes((pairs / f"{split}.tsv").read_bytes())

@@ -58,6 +58,11 @@ class TextSplit:
     def __len__(self) -> int:
         return self.num_rows
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the rows have labels."""
+        return any(self.class_counts)
+
 
 @dataclass(frozen=True)
 class TextDataset:
