@@ -1,5 +1,6 @@
 """Sentence pairs by name or path: what is read, in which direction, how a file is cut, mistakes."""
 
+import gzip
 import hashlib
 import tracemalloc
 from collections import Counter
@@ -151,6 +152,15 @@ class TestLoneFiles:
         assert dataset.sha256 == hashlib.sha256(content.encode()).hexdigest()
         assert dataset.name == "mine.en-zh"
 
+    @pytest.mark.parametrize("name", ["cmn.txt", "cmn.TXT.gz"])
+    def test_a_file_of_anki(self, tmp_path: Path, name: str) -> None:
+        lines = "".join(f"No. {n}\t{n}号\tCC-BY 2.0 #{n} (CM)\n" for n in range(20)).encode()
+        (tmp_path / name).write_bytes(gzip.compress(lines) if name.endswith("gz") else lines)
+        dataset = load(tmp_path / name)
+        assert dataset.name == "cmn" and len(dataset.train) == 16
+        number = next(iter(dataset.train)).source.removeprefix("No. ")
+        assert next(iter(dataset.train)).target == f"{number}号"
+
     @pytest.mark.parametrize("source", ["en", "zh"])
     def test_a_source_sentence_stands_in_one_part_only(self, tmp_path: Path, source: str) -> None:
         path = tmp_path / "en-zh.tsv"
@@ -267,7 +277,7 @@ class TestErrors:
     def test_a_file_of_another_kind(self, tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_text("a,b\n")
         message = error_of(tmp_path / name)
-        assert "expected two columns in a .tsv file, or two files of lines" in message
+        assert "expected two columns in a file that ends in .tsv or .txt, or two files" in message
 
     def test_one_of_two_files_is_missing(self, tmp_path: Path) -> None:
         write(tmp_path, a_en=EN)
@@ -288,6 +298,12 @@ class TestErrors:
     def test_one_language_only(self, tmp_path: Path) -> None:
         write(tmp_path, train_en=EN, dev_en=EN)
         assert "has en alone; expected sentences of a second language" in error_of(tmp_path)
+
+    def test_a_suffix_that_is_no_language(self, tmp_path: Path) -> None:
+        write(tmp_path, train_en=EN, train_cn=ZH, dev_en=EN, dev_cn=ZH)
+        message = error_of(tmp_path)
+        assert message.startswith(f"{tmp_path}: has train.cn, but no code of a language ends so")
+        assert message.endswith("such as train.zh for Chinese")
 
     def test_a_split_lacks_a_language(self, tmp_path: Path) -> None:
         write(tmp_path, train_en=EN, train_zh=ZH, dev_en=EN)

@@ -9,7 +9,7 @@ from typing import Literal
 from tfcamp.data.check_report import Report
 from tfcamp.data.pair_check import check_pairs
 from tfcamp.data.parallel_files import (
-    TAB_SUFFIX,
+    LONE_SUFFIXES,
     columns_in_header,
     find_pair_files,
     holds_sentences,
@@ -90,13 +90,13 @@ def guess_task(dataset: str) -> Task:
         raise UserError(f"{path}: no such file or folder")
     if _is_of_pictures(path) or path.suffix.lower() == ".zip":
         return "street_view"
-    if format_of(path) == TAB_SUFFIX:
+    if format_of(path) in LONE_SUFFIXES:
         return _guess_by_columns(path)
     if format_of(path) in READERS:
         return "news"
     raise UserError(
-        f"{path}: expected labelled texts ({', '.join(READERS)}), sentence pairs (.tsv, or two "
-        "files of lines, as in a.en,a.zh) or a folder"
+        f"{path}: expected labelled texts ({', '.join(READERS)}), sentence pairs "
+        f"({', '.join(LONE_SUFFIXES)}, or two files of lines, as in a.en,a.zh) or a folder"
     )
 
 

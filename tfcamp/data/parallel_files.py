@@ -5,7 +5,8 @@ r"""Sentence pairs in files, streamed: two files of lines, or one file of two co
 | ``NAME.en`` and ``NAME.zh`` | line n of one translates line n of the other | the suffixes |
 | ``NAME.tsv`` | ``source<TAB>target``; no quoting, a ``"`` is text | a header, or the order |
 
-Each may be compressed (``.gz``). A header names languages by their codes (``en``, ``zh``) or names
+A file of two columns that stands alone may also be called ``NAME.txt``, as Anki's are. Each may be
+compressed (``.gz``). A header names languages by their codes (``en``, ``zh``) or names
 (``English``, ``中文``), or the columns ``source`` and ``target`` (``src`` and ``tgt``); its other
 columns are passed over. Without a header the first two columns of sentences are the pair: columns
 of numbers are passed over, and so is what stands to the right of the pair, an attribution say.
@@ -27,6 +28,8 @@ from tfcamp.data.text_files import read_lines, split_name
 from tfcamp.errors import UserError
 
 TAB_SUFFIX = ".tsv"
+# In a folder, a .txt is rather a LICENSE.txt.
+LONE_SUFFIXES = (TAB_SUFFIX, ".txt")
 UNNAMED_COLUMNS = ("source", "target")
 _SHORT_NAMES = {"src": "source", "tgt": "target", "trg": "target"}
 # Lines of a file without a header that tell which columns hold sentences.

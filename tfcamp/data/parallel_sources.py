@@ -15,7 +15,13 @@ from tfcamp.data import reversal
 from tfcamp.data.datasets.multi30k import upstream as multi30k
 from tfcamp.data.datasets.tatoeba import upstream as tatoeba
 from tfcamp.data.languages import choose_direction, language_code, languages_in_name
-from tfcamp.data.parallel_files import TAB_SUFFIX, PairFileName, PairFiles, find_pair_files
+from tfcamp.data.parallel_files import (
+    LONE_SUFFIXES,
+    TAB_SUFFIX,
+    PairFileName,
+    PairFiles,
+    find_pair_files,
+)
 from tfcamp.data.parallel_splits import (
     ParallelDataset,
     ParallelRow,
@@ -27,6 +33,7 @@ from tfcamp.data.parallel_splits import (
 )
 from tfcamp.data.sources import DEV_STEMS, default_data_dir
 from tfcamp.data.storage import bring_here
+from tfcamp.data.text_files import format_of, split_name
 from tfcamp.data.text_splits import sha256_of
 from tfcamp.errors import UserError
 
@@ -60,8 +67,8 @@ def load_parallel_dataset(
         - ``reverse``: letters to be written backwards, drawn here;
         - a folder with train, dev (or val, valid, validation) and optionally test files, as
           ``train.en`` and ``train.zh`` or as ``train.tsv``;
-        - one such .tsv file, or two files of lines, ``corpus.en,corpus.zh``, which are cut 80/10/10
-          at random;
+        - one such .tsv file (or .txt, as Anki's are called), or two files of lines,
+          ``corpus.en,corpus.zh``, which are cut 80/10/10 at random;
         - the name of a TFDS translation set, such as ``ted_hrlr_translate/pt_to_en``.
 
         A path is looked up from the working directory first, then in `data_dir`.
@@ -174,6 +181,8 @@ def _load_folder(folder: Path, name: str, asked: Asked) -> ParallelDataset:
             f"train.en and train.zh or as train{TAB_SUFFIX}"
         )
     named = files[train].languages() or languages_in_name(folder.resolve().name)
+    if named is not None and len(named) == 1:
+        _name_other_suffixes(folder, train)
     languages, notes = _languages_or_default(named, asked, str(folder), files[train])
     parts = files[train], files[dev], None if test is None else files[test]
     return _open_files(name, *parts, languages, asked, notes)
@@ -203,16 +212,34 @@ def _open_files(
 
 def _load_tab_file(path: Path, asked: Asked, seed: int) -> ParallelDataset:
     """Cuts one file of two columns into the three splits."""
-    name = PairFileName.of(path)
-    if name is None or name.language is not None:
+    if format_of(path) not in LONE_SUFFIXES:
         raise UserError(
-            f"{path}: expected two columns in a {TAB_SUFFIX} file, or two files of lines, named as "
-            "in corpus.en,corpus.zh"
+            f"{path}: expected two columns in a file that ends in {' or '.join(LONE_SUFFIXES)}, or "
+            "two files of lines, named as in corpus.en,corpus.zh"
         )
+    name, _ = split_name(path)
     files = PairFiles({None: path})
-    named = files.languages() or languages_in_name(name.stem)
+    named = files.languages() or languages_in_name(name)
     languages, notes = _languages_or_default(named, asked, str(path), files)
-    return _cut_files(name.stem, files, languages, asked, seed, notes)
+    return _cut_files(name, files, languages, asked, seed, notes)
+
+
+def _name_other_suffixes(folder: Path, stem: str) -> None:
+    """Names the files beside one of a single language, if any could be its counterpart.
+
+    Raises:
+      UserError: there is one, whose suffix is no language's.
+    """
+    others = [
+        path.name
+        for path in sorted(folder.iterdir())
+        if split_name(path)[0] == stem and PairFileName.of(path) is None and path.is_file()
+    ]
+    if others:
+        raise UserError(
+            f"{folder}: has {' and '.join(others)}, but no code of a language ends so; expected "
+            f"one such as {stem}.zh for Chinese"
+        )
 
 
 def _load_two_files(paths: Sequence[Path], asked: Asked, seed: int) -> ParallelDataset:
