@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfcamp.data import text_files
+from tfcamp.data.checks import guess_task
 from tfcamp.data.sources import (
     TextDataset,
     TextRow,
@@ -350,6 +351,23 @@ class TestTianchiNews:
         assert str(tmp_path / "tianchi_news/train_set.csv") in message
         assert "tianchi.aliyun.com" in message
 
+    def test_a_path_to_it(self, tmp_path: Path) -> None:
+        for name, rename in (("tianchi_news", ""), ("nlp", "call its folder tianchi_news, and ")):
+            folder = tmp_path / name
+            folder.mkdir()
+            (folder / "train_set.csv").write_text(self.TRAIN)
+            assert guess_task(str(folder)) == "news"
+            for path in (folder, folder / "train_set.csv"):
+                assert error_of(path) == (
+                    f"{path}: is the data of Tianchi's competition: {rename}give --dataset "
+                    f"tianchi_news --data-dir {tmp_path}"
+                )
+
+    def test_another_file_of_its_name(self, tmp_path: Path) -> None:
+        rows = "".join(f"{number % 2},{number}\n" for number in range(20))
+        (tmp_path / "train_set.csv").write_text("label,text\n" + rows)
+        assert len(load(tmp_path / "train_set.csv").train) == 16
+
     def test_label_out_of_range(self, tmp_path: Path) -> None:
         (tmp_path / "tianchi_news").mkdir()
         (tmp_path / "tianchi_news/train_set.csv").write_text(self.TRAIN + "14\t1 2\n")
@@ -535,6 +553,17 @@ class TestErrors:
     def test_labels_that_stand_first(self, tmp_path: Path) -> None:
         write(tmp_path, a_tsv="".join(f"体育\t标题{number}\n" for number in range(20)))
         assert error_of(tmp_path / "a.tsv").endswith("or do the labels stand first?")
+
+    @pytest.mark.parametrize("with_names", [True, False])
+    def test_labels_that_stand_first_in_a_folder(self, tmp_path: Path, with_names: bool) -> None:
+        rows = [f"体育\t标题{number}\n" for number in range(20)]
+        write(tmp_path, train_txt="".join(rows[:15]), val_txt="".join(rows[15:]))
+        if with_names:
+            write(tmp_path, class_txt="体育\n财经\n")
+        message = error_of(tmp_path)
+        where = "train.txt:1: label '标题0'" if with_names else "val.txt:1: label '标题15'"
+        assert message.startswith(f"{tmp_path}/{where} is not in ")
+        assert message.endswith("; or do the labels stand first?")
 
     def test_too_few_rows_to_cut(self, tmp_path: Path) -> None:
         assert "3 different texts in 3 rows are too few to cut 80/10/10" in error_of(

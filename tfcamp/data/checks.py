@@ -19,6 +19,7 @@ from tfcamp.data.sources import load_text_dataset
 from tfcamp.data.text_check import check_texts
 from tfcamp.data.text_files import READERS, format_of, names_a_label, read_lines, split_name
 from tfcamp.data.text_splits import SingleClassError
+from tfcamp.data.text_tianchi import TRAIN_FILE
 from tfcamp.errors import UserError
 
 # Projects, which read labelled texts, pictures of numbers and sentence pairs.
@@ -111,6 +112,8 @@ def _guess_by_folder(folder: Path) -> Task:
         return _guess_by_columns(files.paths[None])
     if any(split_name(path)[0] == "train" and format_of(path) in READERS for path in paths):
         return "news"
+    if any(path.name == TRAIN_FILE for path in paths):
+        return "news"  # which says how it is opened
     raise UserError(
         f"{folder}: expected labelled texts (train{', '.join(READERS)}), sentence pairs (train.tsv,"
         f" or train.en and train.zh) or pictures ({', '.join(_PICTURE_FILES)})"

@@ -24,7 +24,7 @@ from tfcamp.data.text_splits import (
     sha256_of,
     training_split,
 )
-from tfcamp.data.text_tianchi import load_tianchi_news, write_submission
+from tfcamp.data.text_tianchi import load_tianchi_news, refuse_path, write_submission
 from tfcamp.errors import UserError
 
 __all__ = [
@@ -76,6 +76,7 @@ def load_text_dataset(dataset: str, *, data_dir: Path | None, seed: int) -> Text
     if dataset == "tianchi_news":
         return load_tianchi_news(root / "tianchi_news", seed=seed)
     for path in (Path(dataset).expanduser(), root / dataset):
+        refuse_path(path)
         if path.is_dir():
             return _load_folder(path, path.name)
         if path.is_file():

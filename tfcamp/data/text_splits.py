@@ -16,6 +16,9 @@ from tfcamp.errors import UserError
 
 # More labels than this are a mistake (columns swapped), and would fill the memory with "labels".
 MAX_CLASSES = 10_000
+_LABELS_FIRST = "; or do the labels stand first?"
+# So many labels may stand in as few rows.
+_FEW_LABELS = 4
 
 Reader = Callable[[Path], Iterator[FileRow]]
 
@@ -161,8 +164,8 @@ class ClassList:
         by_number = all(_is_integer(label) for label in labels)
         return cls(tuple(sorted(labels, key=int if by_number else None)), path, with_ids=False)
 
-    def id_of(self, label: str, where: str) -> int:
-        """Returns the id in [0, C) of a label; `where` is its file:line, for the message."""
+    def id_of(self, label: str, where: str, hint: str = "") -> int:
+        """Returns the id in [0, C) of a label; `where` and `hint` begin and end the message."""
         if label in self.names:
             return self.names.index(label)
         num_classes = len(self.names)
@@ -174,7 +177,9 @@ class ClassList:
                 f"classes, ids 0 to {num_classes - 1}"
             )
         known = ", ".join(self.names[:12]) + (", …" if num_classes > 12 else "")
-        raise UserError(f"{where}: label {label!r} is not in {self.origin}, which has {known}")
+        raise UserError(
+            f"{where}: label {label!r} is not in {self.origin}, which has {known}{hint}"
+        )
 
 
 def training_split(
@@ -271,7 +276,7 @@ def cut_splits(whole: TextSplit, tenths: Sequence[int], seed: int) -> tuple[Text
         raise UserError(
             f"{whole.path}: {len(set(hashes))} different texts in {len(whole)} rows are too few to "
             f"cut {shares}: give each class at least 5, or give a folder with train and dev files"
-            + ("; or do the labels stand first?" if 4 * len(set(hashes)) < len(whole) else "")
+            + (_LABELS_FIRST if 4 * len(set(hashes)) < len(whole) else "")
         )
     return parts
 
@@ -309,18 +314,21 @@ def _whole_file(
     path: Path, read: Reader, tally: Mapping[str | None, LabelTally], classes: ClassList
 ) -> TextSplit:
     """Returns the split that is the whole of a file, whose labels have been counted."""
+    num_rows = sum(seen.count for seen in tally.values())
+    # Labels repeat, texts hardly ever.
+    hint = _LABELS_FIRST if num_rows < 2 * len(tally) and len(tally) > _FEW_LABELS else ""
     ids: dict[str | None, int | None] = {None: None}
     counts = [0] * len(classes.names)
     for label, seen in tally.items():
         if label is not None:
-            number = classes.id_of(label, f"{path}:{seen.first_line}")
+            number = classes.id_of(label, f"{path}:{seen.first_line}", hint)
             ids[label] = number
             counts[number] += seen.count
 
     def rows() -> Iterator[TextRow]:
         return (TextRow(row.text, ids[row.label]) for row in read(path))
 
-    return TextSplit(path, sum(seen.count for seen in tally.values()), tuple(counts), rows)
+    return TextSplit(path, num_rows, tuple(counts), rows)
 
 
 def _is_integer(label: str) -> bool:

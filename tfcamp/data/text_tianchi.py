@@ -8,7 +8,7 @@ macro-F1.
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfcamp.data.text_files import read_tab_separated
+from tfcamp.data.text_files import read_lines, read_tab_separated
 from tfcamp.data.text_splits import (
     ClassList,
     TextDataset,
@@ -20,6 +20,8 @@ from tfcamp.data.text_splits import (
 from tfcamp.errors import UserError
 
 HOMEPAGE = "https://tianchi.aliyun.com/competition/entrance/531810"
+NAME = "tianchi_news"
+TRAIN_FILE = "train_set.csv"
 CLASSES = (
     *("科技", "股票", "体育", "娱乐", "时政", "社会", "教育"),
     *("财经", "家居", "游戏", "房产", "时尚", "彩票", "星座"),
@@ -36,10 +38,10 @@ def load_tianchi_news(folder: Path, *, seed: int) -> TextDataset:
     Raises:
       UserError: train_set.csv is missing, or a row is broken (file:line).
     """
-    train_path, test_path = folder / "train_set.csv", folder / "test_a.csv"
+    train_path, test_path = folder / TRAIN_FILE, folder / "test_a.csv"
     if not train_path.is_file():
         raise UserError(
-            f"{train_path}: no such file; download train_set.csv (and test_a.csv) from {HOMEPAGE}, "
+            f"{train_path}: no such file; download {TRAIN_FILE} (and test_a.csv) from {HOMEPAGE}, "
             "which asks you to sign in, and unpack them there"
         )
     classes = ClassList(CLASSES, "the competition's list", with_ids=True)
@@ -50,7 +52,7 @@ def load_tianchi_news(folder: Path, *, seed: int) -> TextDataset:
         test = held_out_split(test_path, read_tab_separated, classes, train, labelled=False)
         paths.append(test_path)
     return TextDataset(
-        name="tianchi_news",
+        name=NAME,
         classes=CLASSES,
         train=train,
         dev=dev,
@@ -58,6 +60,27 @@ def load_tianchi_news(folder: Path, *, seed: int) -> TextDataset:
         sha256=sha256_of(paths),
         notes=(f"{train_path}: cut 90/10 into train and dev, by class and text, seed {seed}",),
         pretokenized=True,
+    )
+
+
+def refuse_path(path: Path) -> None:
+    """Says by which name the competition's data are opened, if these are they.
+
+    Args:
+      path: the file of training rows, or its folder.
+
+    Raises:
+      UserError: they are.
+    """
+    file = path / TRAIN_FILE if path.is_dir() else path
+    # A file of the same name may also be cut by commas.
+    if file.name != TRAIN_FILE or not file.is_file() or "\t" not in next(read_lines(file), ""):
+        return
+    folder = file.resolve().parent
+    rename = "" if folder.name == NAME else f"call its folder {NAME}, and "
+    raise UserError(
+        f"{path}: is the data of Tianchi's competition: {rename}give --dataset {NAME} --data-dir "
+        f"{folder.parent}"
     )
 
 
