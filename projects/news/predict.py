@@ -15,6 +15,7 @@ from typing import Annotated
 
 from tfcamp.cli import run_project
 from tfcamp.data.text_files import read_lines
+from tfcamp.errors import UserError
 from tfcamp.export.folders import newest_version
 from tfcamp.export.saved_model import ServedTextClassifier, load_text_classifier
 from tfcamp.text.corpus import batched
@@ -40,6 +41,15 @@ class PredictConfig:
     """The folder of a SavedModel."""
     json: bool = False
     """Print one JSON object a line, with the probability of every class."""
+
+    def __post_init__(self) -> None:
+        """Refuses two sources of headlines.
+
+        Raises:
+          UserError: one line that names the option.
+        """
+        if self.texts and self.file:
+            raise UserError("--file: expected headlines or a file of them, not both")
 
 
 def main(config: PredictConfig) -> None:

@@ -205,6 +205,12 @@ class TestPredict:
         rows = answers(command(predict.main, PredictConfig, *arguments))
         assert [row["text"] for row in rows] == texts
 
+    def test_headlines_and_a_file_of_them(self, command, model, tmp_path) -> None:
+        arguments = ("题", "--file", tmp_path / "headlines.txt", "--saved-model", model)
+        answer = command(predict.main, PredictConfig, *arguments)
+        expected = "error: --file: expected headlines or a file of them, not both\n"
+        assert (answer.status, answer.out, answer.err) == (2, "", expected)
+
     @pytest.mark.parametrize("option", ["--saved-model", "--file"])
     def test_a_path_that_is_none(self, command, model, tmp_path, option) -> None:
         arguments = ["--saved-model", model, option, tmp_path / "missing"]
