@@ -127,11 +127,25 @@ class TestFolder:
         assert "彩票" in note
 
     def test_a_test_file_may_be_unlabelled(self, tmp_path: Path) -> None:
-        write(tmp_path, train_tsv=TRAIN, dev_tsv=DEV, test_tsv="text\n收盘\n\n开盘\n")
+        write(tmp_path, train_tsv=TRAIN, dev_tsv=DEV, test_tsv="text\n收盘\n开盘\n")
         test = load(tmp_path).test
         assert test is not None
         assert list(test) == [("收盘", None), ("开盘", None)]
         assert test.class_counts == (0, 0) and len(test) == 2
+
+    def test_a_quoted_empty_text_may_stand_last(self, tmp_path: Path) -> None:
+        write(tmp_path, train_tsv=TRAIN, dev_tsv=DEV, test_csv='text\n收盘\n""\n\n')
+        test = load(tmp_path).test
+        assert test is not None and [row.text for row in test] == ["收盘", ""]
+
+    @pytest.mark.parametrize("suffix", [".tsv", ".csv"])
+    def test_an_empty_line_of_texts_alone_is_an_empty_text(self, tmp_path, suffix: str) -> None:
+        """Predictions stand line by line; what an editor leaves at the end is no text."""
+        write(tmp_path, train_tsv=TRAIN, dev_tsv=DEV)
+        (tmp_path / f"test{suffix}").write_text("\ntext\n\n收盘\n\n\n开盘\n\n\n", "utf-8")
+        test = load(tmp_path).test
+        assert test is not None
+        assert [row.text for row in test] == ["", "收盘", "", "", "开盘"] and len(test) == 5
 
     def test_it_is_found_in_the_data_dir(self, tmp_path: Path) -> None:
         (tmp_path / "mine").mkdir()

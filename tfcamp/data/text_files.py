@@ -11,7 +11,8 @@ A header (or the first JSON object) names the columns in any order: the text is 
 columns are passed over. Beside a label, the only other column is the text, whatever it is called.
 A file whose only column is a text is unlabelled, as a competition's test file is; so are JSON lines
 without a label. Files are UTF-8, with or without a byte order mark, with LF or CRLF, and may be
-compressed (``.gz``). Empty lines are passed over; an empty text is a legal text.
+compressed (``.gz``). Empty lines are passed over; an empty text is a legal text. Where a text is
+the only column, an empty line between others is one, so that predictions stand line by line.
 """
 
 import codecs
@@ -19,7 +20,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,10 +90,9 @@ def format_of(path: Path) -> str:
 def read_tab_separated(path: Path) -> Iterator[FileRow]:
     """Yields the rows of a tab-separated file, whatever its suffix."""
     columns = None
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line:
-            continue
-        fields = line.split("\t")
+    lines = enumerate(read_lines(path), start=1)
+    rows = ((number, line.split("\t") if line else []) for number, line in lines)
+    for number, fields in _without_blank_lines(rows):
         if columns is None:
             columns = _header_columns(fields)
             if columns is not None:
@@ -114,11 +114,15 @@ def read_comma_separated(path: Path) -> Iterator[FileRow]:
     reader = csv.reader((line + "\n" for line in read_lines(path)), strict=True)
     columns = None
     first_line = 1
-    try:
+
+    def numbered() -> Iterator[tuple[int, list[str]]]:
+        nonlocal first_line
         for fields in reader:
             number, first_line = first_line, reader.line_num + 1
-            if not fields:
-                continue
+            yield number, fields
+
+    try:
+        for number, fields in _without_blank_lines(numbered()):
             if columns is None:
                 columns = _header_columns(fields)
                 if columns is None:
@@ -137,6 +141,24 @@ def read_comma_separated(path: Path) -> Iterator[FileRow]:
             f"{path}:{first_line}: {error}; is a quote never closed? inside a quoted text, "
             'write a quote as ""'
         ) from error
+
+
+def _without_blank_lines(
+    rows: Iterable[tuple[int, list[str]]],
+) -> Iterator[tuple[int, list[str]]]:
+    """Passes over lines without fields, but for those between rows of one column: empty texts."""
+    width = 0
+    blank: list[int] = []
+    for number, fields in rows:
+        if not fields:
+            if width == 1:
+                blank.append(number)
+            continue
+        width = width or len(fields)
+        for line in blank:
+            yield line, [""]
+        blank.clear()
+        yield number, fields
 
 
 def read_json_lines(path: Path) -> Iterator[FileRow]:
