@@ -178,6 +178,14 @@ class TestPairs:
         ]
         assert report.findings == []
 
+    def test_a_side_of_white_space_is_empty(self, tmp_path: Path) -> None:
+        train, dev = "en\tzh\nGood day\t日安\n", "en\tzh\n \t\u3000\nYes\t \nGood day\t日安\n"
+        report = check(write(tmp_path, train_tsv=train, dev_tsv=dev))
+        assert rows_of(report, 0)["dev"][:2] == ["3", "2"]
+        assert report.findings == [
+            "dev: 1 of 1 pairs stand in train as well, such as 'Good day'; take them out of train"
+        ]
+
     def test_the_direction_can_be_chosen(self, tmp_path: Path) -> None:
         write(tmp_path, train_en="Good day\n", train_zh="日安\n", dev_en="No\n", dev_zh="不是\n")
         report = check(tmp_path, source_language="zh")

@@ -147,6 +147,12 @@ class TestFolder:
         assert test is not None
         assert [row.text for row in test] == ["", "收盘", "", "", "开盘"] and len(test) == 5
 
+    def test_the_working_directory_has_a_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(write(tmp_path, train_tsv=TRAIN, dev_tsv=DEV))
+        assert load(".").name == tmp_path.name
+
     def test_it_is_found_in_the_data_dir(self, tmp_path: Path) -> None:
         (tmp_path / "mine").mkdir()
         write(tmp_path / "mine", train_tsv=TRAIN, dev_tsv=DEV)

@@ -64,7 +64,7 @@ class _Pairs:
         for row in watch(split, name, len(split)):
             for lengths, sentence in zip(self.lengths, row, strict=True):
                 lengths[len(sentence)] += 1
-            if not (row.source and row.target):
+            if not row.has_both:
                 self.num_empty += 1
                 continue
             self.num_copies += row.source == row.target
@@ -74,7 +74,7 @@ class _Pairs:
                 side.add(sentence.encode())
 
         def show(side: int = 0) -> Iterator[str]:
-            return (row[side] for row in split if row.source and row.target)
+            return (row[side] for row in split if row.has_both)
 
         self.rows = SeenRows(name, "pairs", exact, near, show)
         self.sides = [

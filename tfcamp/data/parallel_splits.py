@@ -28,6 +28,11 @@ class ParallelRow(NamedTuple):
     source: str
     target: str
 
+    @property
+    def has_both(self) -> bool:
+        """Whether there is more than white space on either side."""
+        return bool(self.source.strip() and self.target.strip())
+
 
 @dataclass(frozen=True)
 class ParallelSplit:
@@ -122,7 +127,7 @@ def build_dataset(
     """
 
     def rows() -> Iterator[ParallelRow]:
-        return (row for row in train if row.source.strip() and row.target.strip())
+        return (row for row in train if row.has_both)
 
     kept = ParallelSplit(train.origin, sum(1 for _ in rows()), rows)
     if not len(kept):

@@ -78,7 +78,7 @@ def load_text_dataset(dataset: str, *, data_dir: Path | None, seed: int) -> Text
     for path in (Path(dataset).expanduser(), root / dataset):
         refuse_path(path)
         if path.is_dir():
-            return _load_folder(path, path.name)
+            return _load_folder(path, path.resolve().name)
         if path.is_file():
             return _load_lone_file(path, seed)
     raise UserError(_unknown_dataset(dataset))
