@@ -284,6 +284,13 @@ class TestErrors:
         message = error_of(f"{tmp_path}/a.en,{tmp_path}/a.zh")
         assert message.startswith(f"{tmp_path}/a.zh: cannot be read: No such file")
 
+    def test_two_files_that_are_nowhere(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        message = error_of("a.en,a.zh", data_dir=tmp_path / "sets")
+        assert message.startswith("a.en: cannot be read: No such file")
+
     def test_folder_without_known_files(self, tmp_path: Path) -> None:
         message = error_of(write(tmp_path, corpus_en=EN, corpus_zh=ZH))
         assert "has no train file of sentence pairs; expected train and dev (or val" in message

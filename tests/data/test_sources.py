@@ -436,9 +436,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("row", "told"),
         [
-            ("甲,财经", 'expected "text<TAB>label", got 1 column; is the file comma-separated?'),
-            ('{"text": 1}', "got 1 column; is it JSON, one object a line? then name it .jsonl"),
-            ("甲 财经", 'expected "text<TAB>label", got 1 column'),
+            ("甲,财经", 'expected "text<TAB>label", got 1 column'),
             ("甲\t乙\t财经", "got 3 columns; a text cannot hold a tab here"),
             ("甲\t ", "expected a label, got an empty field"),
         ],
@@ -446,6 +444,26 @@ class TestErrors:
     def test_broken_tab_separated_row(self, tmp_path: Path, row: str, told: str) -> None:
         message = error_of(write(tmp_path, train_tsv=TRAIN + row + "\n", dev_tsv=DEV))
         assert message.startswith(f"{tmp_path / 'train.tsv'}:4: ") and told in message
+        assert "comma-separated" not in message
+
+    @pytest.mark.parametrize(
+        ("row", "told"),
+        [
+            ("甲,财经", "got 1 column; is the file comma-separated? then name it .csv"),
+            ('{"text": 1, "label": 2}', "got 1 column; is it JSON, one object a line? then name"),
+            ("甲 财经", 'if it holds texts without labels, its first line must be "text"'),
+            ("1\t甲\ta", "got 3 columns; if there are more, a first line must name them, text and"),
+        ],
+    )
+    def test_a_first_row_of_another_format(self, tmp_path: Path, row: str, told: str) -> None:
+        message = error_of(write(tmp_path, train_tsv=f"\n{row}\n{row}\n", dev_tsv=DEV))
+        assert message.startswith(f"{tmp_path / 'train.tsv'}:2: expected") and told in message
+
+    @pytest.mark.parametrize("suffix", READERS)
+    def test_lines_that_end_in_cr_alone(self, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes("text\tlabel\r甲\ta\r".encode())
+        assert error_of(path).startswith(f"{path}:1: lines end in CR alone")
 
     def test_row_narrower_than_its_header(self, tmp_path: Path) -> None:
         write(tmp_path, train_tsv="id\ttext\tlabel\n1\t甲\n", dev_tsv=DEV)
@@ -551,6 +569,12 @@ class TestErrors:
         message = error_of(tmp_path)
         assert f"train.tsv:2: label '{label}' is out of range" in message
         assert "class.txt has 2 classes, ids 0 to 1" in message
+
+    def test_empty_lines_of_a_class_file(self, tmp_path: Path) -> None:
+        write(tmp_path, train_tsv=TRAIN, dev_tsv=DEV, class_txt="财经\n体育\n\n \n")
+        assert load(tmp_path).classes == ("财经", "体育")
+        write(tmp_path, class_txt="财经\n\n体育\n")
+        assert "class.txt:2: expected a class name, got an empty line" in error_of(tmp_path)
 
     def test_class_file_names_a_class_twice(self, tmp_path: Path) -> None:
         write(tmp_path, train_tsv=TRAIN, dev_tsv=DEV, class_txt="财经\n体育\n财经\n")

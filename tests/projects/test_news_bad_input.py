@@ -63,9 +63,7 @@ class TestRows:
 
     def test_a_wrong_number_of_columns(self, refused, tmp_path):
         path = write(tmp_path / "rows.tsv", TRAIN + "没有标签,财经\n")
-        line = refused("--dataset", path)
-        assert line.startswith(f'{path}:5: expected "text<TAB>label", got 1 column')
-        assert "then name it .csv" in line
+        assert refused("--dataset", path) == f'{path}:5: expected "text<TAB>label", got 1 column'
 
     def test_an_unknown_label_in_validation(self, refused, tmp_path):
         write(tmp_path / "rows/train.tsv", TRAIN)

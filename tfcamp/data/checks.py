@@ -17,7 +17,8 @@ from tfcamp.data.parallel_files import (
 from tfcamp.data.parallel_sources import load_parallel_dataset
 from tfcamp.data.sources import load_text_dataset
 from tfcamp.data.text_check import check_texts
-from tfcamp.data.text_files import READERS, format_of, names_a_label, read_lines, split_name
+from tfcamp.data.text_columns import names_label
+from tfcamp.data.text_files import READERS, format_of, read_lines, split_name
 from tfcamp.data.text_splits import SingleClassError
 from tfcamp.data.text_tianchi import TRAIN_FILE
 from tfcamp.errors import UserError
@@ -140,7 +141,7 @@ def _guess_by_columns(path: Path) -> Task:
     lines = islice(filter(None, read_lines(path)), _LINES_TO_JUDGE)
     rows = [line.rstrip("\t").split("\t") for line in lines]  # a tab may end each line
     # A lone column is no pair, and what reads labels tells best what it expects.
-    if not rows or len(rows[0]) < 2 or names_a_label(rows[0]):
+    if not rows or len(rows[0]) < 2 or names_label(rows[0]):
         return "news"
     if columns_in_header(rows[0]) is not None:
         return "translation"

@@ -118,9 +118,13 @@ def load_parallel_dataset(
 
 
 def _look_up(name: str, data_dir: Path | None) -> Path:
-    """Returns the path of a name in the working directory, or else in the folder of data sets."""
+    """Returns the path of a name in the working directory, or else in the folder of data sets.
+
+    Where there is none, it is the user's own, for the message.
+    """
     path = Path(name).expanduser()
-    return path if path.exists() else (data_dir or default_data_dir()) / name
+    elsewhere = (data_dir or default_data_dir()) / name
+    return elsewhere if elsewhere.exists() and not path.exists() else path
 
 
 def _load_multi30k(folder: Path, asked: Asked) -> ParallelDataset:

@@ -7,7 +7,7 @@
 | ``.jsonl``, ``.json`` | one JSON object a line | its keys |
 
 A header (or the first JSON object) names the columns in any order: the text is ``text``, ``title``,
-``sentence`` or another of `TEXT_COLUMNS`, the label ``label`` or another of `LABEL_COLUMNS`; other
+``sentence``, the label ``label``, ``category`` (all names are in `tfcamp.data.text_columns`); other
 columns are passed over. Beside a label, the only other column is the text, whatever it is called.
 A file whose only column is a text is unlabelled, as a competition's test file is; so are JSON lines
 without a label. Files are UTF-8, with or without a byte order mark, with LF or CRLF, and may be
@@ -25,13 +25,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfcamp.data.encodings import likely_encoding
+from tfcamp.data.text_columns import (
+    LABEL_COLUMNS,
+    TEXT_COLUMNS,
+    WITHOUT_HEADER,
+    TextColumns,
+    names_label,
+    num_columns,
+    shortened,
+    unnamed_columns,
+    wrong_tab_count,
+)
 from tfcamp.errors import UserError
 
-TEXT_COLUMNS = (
-    *("text", "title", "sentence", "headline", "content", "review", "text_a"),
-    *("文本", "标题", "内容"),
-)
-LABEL_COLUMNS = ("label", "category", "标签", "类别")
 # What a first line without a comma is cut by, and what to do.
 _NO_COMMAS = {
     "\t": "; is it tab-separated? then name it .tsv",
@@ -89,20 +95,23 @@ def format_of(path: Path) -> str:
 
 def read_tab_separated(path: Path) -> Iterator[FileRow]:
     """Yields the rows of a tab-separated file, whatever its suffix."""
-    columns = None
+    columns, is_first = None, False
     lines = enumerate(read_lines(path), start=1)
     rows = ((number, line.split("\t") if line else []) for number, line in lines)
     for number, fields in _without_blank_lines(rows):
         if columns is None:
-            columns = _header_columns(fields)
+            columns = TextColumns.in_header(fields)
             if columns is not None:
                 continue
-            if names_a_label(fields):
-                told = _unnamed_columns(fields, "\t")
+            is_first = True
+            if names_label(fields):
+                told = unnamed_columns(fields, "\t")
                 raise UserError(f"{path}:{number}: {told}")
-            columns = _Columns(text=0, label=1, width=2)
+            columns = WITHOUT_HEADER
         if len(fields) != columns.width:
-            raise UserError(f"{path}:{number}: {_wrong_tab_count(fields, columns)}")
+            told = wrong_tab_count(fields, columns, is_first=is_first)
+            raise UserError(f"{path}:{number}: {told}")
+        is_first = False
         yield FileRow(number, fields[columns.text], _label_in(fields, columns, path, number))
 
 
@@ -124,16 +133,16 @@ def read_comma_separated(path: Path) -> Iterator[FileRow]:
     try:
         for number, fields in _without_blank_lines(numbered()):
             if columns is None:
-                columns = _header_columns(fields)
+                columns = TextColumns.in_header(fields)
                 if columns is None:
                     hints = (hint for mark, hint in _NO_COMMAS.items() if mark in fields[0])
-                    told = _unnamed_columns(fields, ",")
+                    told = unnamed_columns(fields, ",")
                     raise UserError(f"{path}:{number}: {told}{next(hints, '')}")
                 continue
             if len(fields) != columns.width:
                 raise UserError(
-                    f"{path}:{number}: expected {_columns(columns.width)} as in the header, got "
-                    f"{_columns(len(fields))}; a text that holds a comma must stand in quotes"
+                    f"{path}:{number}: expected {num_columns(columns.width)} as in the header, got "
+                    f"{num_columns(len(fields))}; a text that holds a comma must stand in quotes"
                 )
             yield FileRow(number, fields[columns.text], _label_in(fields, columns, path, number))
     except csv.Error as error:
@@ -174,12 +183,12 @@ def read_json_lines(path: Path) -> Iterator[FileRow]:
             # The position is left out: it counts from "line 1" of this one line.
             reason = str(error).partition(": line")[0]
             raise UserError(
-                f"{where}: expected one JSON object a line, got {_shortened(line)} ({reason})"
+                f"{where}: expected one JSON object a line, got {shortened(line)} ({reason})"
                 f"{_hint_of_array(line, path)}"
             ) from error
         if not isinstance(row, dict):
             raise UserError(
-                f"{where}: expected a JSON object, got {_shortened(line)}"
+                f"{where}: expected a JSON object, got {shortened(line)}"
                 f"{_hint_of_array(line, path)}"
             )
         if text_key is None:
@@ -228,7 +237,8 @@ def read_lines(path: Path) -> Iterator[str]:
     that ends in ``.gz`` is read as if it were not compressed.
 
     Raises:
-      UserError: the file cannot be read, or is not UTF-8 (file:line, and the likely encoding).
+      UserError: the file cannot be read, is not UTF-8 (file:line, and the likely encoding), or its
+        lines end in CR alone.
     """
     offset = 0
     try:
@@ -246,6 +256,11 @@ def read_lines(path: Path) -> Iterator[str]:
                         f"(0x{unmarked[error.start]:02x}); {_how_to_convert(path, encoding)}"
                     ) from error
                 offset += len(line)
+                if number == 1 and "\r" in decoded.rstrip("\r") and "\n" not in decoded:
+                    raise UserError(
+                        f"{path}:1: lines end in CR alone, as on the first Macs; convert them: "
+                        "tr '\\r' '\\n'"
+                    )
                 yield decoded.removesuffix("\n").removesuffix("\r")
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -268,41 +283,7 @@ def _how_to_convert(path: Path, encoding: str | None) -> str:
     return f"{guess}, convert it: {convert} {path.name} > new{path.suffix}"
 
 
-class _Columns(NamedTuple):
-    """Where the text and the label stand in a row of `width` fields."""
-
-    text: int
-    label: int | None
-    width: int
-
-
-def _header_columns(fields: Sequence[str]) -> _Columns | None:
-    """Returns the columns that a header names, or None when the fields are no header."""
-    names = [field.strip().lower() for field in fields]
-    text = next((names.index(name) for name in TEXT_COLUMNS if name in names), None)
-    label = next((names.index(name) for name in LABEL_COLUMNS if name in names), None)
-    if text is None and label is not None and len(names) == 2:
-        text = 1 - label
-    if text is None or (label is None and len(names) > 1):
-        return None
-    return _Columns(text, label, len(names))
-
-
-def names_a_label(fields: Sequence[str]) -> bool:
-    """Tells whether the fields of a first line are a header, which names the label."""
-    return any(field.strip().lower() in LABEL_COLUMNS for field in fields)
-
-
-def _unnamed_columns(fields: Sequence[str], mark: str) -> str:
-    """Says that a header lacks a text, where columns are cut by a mark."""
-    example = "text,label" if mark == "," else "text<TAB>label"
-    return (
-        f'expected a header that names the columns, such as "{example}", got '
-        f"{_shortened(mark.join(fields))}"
-    )
-
-
-def _label_in(fields: Sequence[str], columns: _Columns, path: Path, number: int) -> str | None:
+def _label_in(fields: Sequence[str], columns: TextColumns, path: Path, number: int) -> str | None:
     """Returns a row's label; None in an unlabelled file."""
     if columns.label is None:
         return None
@@ -312,34 +293,9 @@ def _label_in(fields: Sequence[str], columns: _Columns, path: Path, number: int)
     return label
 
 
-def _wrong_tab_count(fields: Sequence[str], columns: _Columns) -> str:
-    """Says what is wrong with a tab-separated row of the wrong width."""
-    if columns == (0, 1, 2):
-        expected = '"text<TAB>label"'
-    else:
-        expected = f"{_columns(columns.width)} as in the header"
-    if len(fields) > columns.width:
-        hint = "; a text cannot hold a tab here: use .csv or .jsonl"
-    elif "," in fields[0]:
-        hint = "; is the file comma-separated? then name it .csv"
-    elif fields[0].startswith("{"):
-        hint = "; is it JSON, one object a line? then name it .jsonl"
-    else:
-        hint = ""
-    return f"expected {expected}, got {_columns(len(fields))}{hint}"
-
-
-def _columns(count: int) -> str:
-    return "1 column" if count == 1 else f"{count} columns"
-
-
-def _shortened(text: str, length: int = 40) -> str:
-    return repr(text if len(text) <= length else text[: length - 1] + "…")
-
-
 def _json(value: object) -> str:
     """Shows a JSON value that is missing (None) or of the wrong type."""
-    return "nothing" if value is None else _shortened(json.dumps(value, ensure_ascii=False))
+    return "nothing" if value is None else shortened(json.dumps(value, ensure_ascii=False))
 
 
 def _is_unicode(text: str) -> bool:

@@ -143,8 +143,10 @@ class ClassList:
     def read(cls, path: Path) -> "ClassList":
         """Reads a file of class names, one a line in the order of their ids."""
         names: list[str] = []
-        for number, line in enumerate(read_lines(path), start=1):
-            name = line.strip()
+        lines = [line.strip() for line in read_lines(path)]
+        while lines and not lines[-1]:
+            lines.pop()  # what an editor leaves at the end
+        for number, name in enumerate(lines, start=1):
             if not name:
                 raise UserError(f"{path}:{number}: expected a class name, got an empty line")
             if name in names:
