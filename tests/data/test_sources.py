@@ -452,6 +452,7 @@ class TestErrors:
             ("甲,财经", "got 1 column; is the file comma-separated? then name it .csv"),
             ('{"text": 1, "label": 2}', "got 1 column; is it JSON, one object a line? then name"),
             ("甲 财经", 'if it holds texts without labels, its first line must be "text"'),
+            ("甲\ta\t", "got 3 columns; a tab too many ends the line"),
             ("1\t甲\ta", "got 3 columns; if there are more, a first line must name them, text and"),
         ],
     )

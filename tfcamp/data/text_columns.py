@@ -69,6 +69,8 @@ def wrong_tab_count(fields: Sequence[str], columns: TextColumns, *, is_first: bo
         hint = "; a text cannot hold a tab here: use .csv or .jsonl"
         if is_first:
             hint = "; if there are more, a first line must name them, text and label among them"
+        if not any(fields[columns.width :]):
+            hint = "; a tab too many ends the line"
     elif is_first and fields[0].startswith("{"):
         hint = "; is it JSON, one object a line? then name it .jsonl"
     elif is_first and "," in fields[0]:
