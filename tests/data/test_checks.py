@@ -348,6 +348,7 @@ class TestGuess:
             ("a.tsv", "1\t甲\ta\n2\t乙\ta\n3\t丙\tb\n4\t丁\tb\n", "news"),
             ("a.tsv", "甲\ta\t\n乙\ta\t\n丙\tb\t\n丁\tb\t\n", "news"),
             ("a.tsv", "甲\t7\n乙\t8\n", "news"),
+            ("a.tsv", "id\ttext\n1\t甲\n2\t乙\n", "news"),
             ("cmn.txt", "Hi.\t嗨。\tCC-BY (CM)\nRun.\t跑。\tCC-BY (CM)\n", "translation"),
             ("a.txt", "甲\ta\n乙\tb\n丙\ta\n丁\tb\n", "news"),
             ("upper.TSV", "one\t一\ntwo\t二\n", "translation"),

@@ -132,15 +132,19 @@ class TestColumns:
     @pytest.mark.parametrize(
         "lines",
         [
-            "17\tHi.\t904\t嗨。\n18\t7\t905\t七\n",
-            "1\tHi.\t嗨。\n2\t7\t七\n",
-            "Hi.\t\t嗨。\n7\t\t七\n",
+            "17\tHi.\t904\t嗨。\n18\t7\t905\t七\n19\tNo.\t906\t不。\n",
+            "1\tHi.\t嗨。\n2\t7\t七\n3\tNo.\t不。\n",
+            "Hi.\t\t嗨。\n7\t\t七\nNo.\t\t不。\n",
         ],
     )
     def test_columns_of_numbers_are_passed_over(self, tmp_path: Path, lines: str) -> None:
         """Tatoeba's "sentence pairs" have the numbers of both sentences before them."""
         path = self.write(tmp_path / "a.tsv", lines)
-        assert tab_pairs(path) == [("Hi.", "嗨。"), ("7", "七")]
+        assert tab_pairs(path) == [("Hi.", "嗨。"), ("7", "七"), ("No.", "不。")]
+
+    def test_columns_of_numbers_have_names_that_are_unknown(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path / "a.tsv", "row\tours\ttheirs\n1\tHi.\t嗨。\n")
+        assert tab_pairs(path)[1:] == [("Hi.", "嗨。")]
 
     @pytest.mark.parametrize(
         "header",

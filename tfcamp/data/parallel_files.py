@@ -15,7 +15,7 @@ with LF or CRLF. Lines of parallel files may be empty, for they are counted; emp
 file are passed over.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, zip_longest
@@ -94,8 +94,9 @@ class TabColumns(NamedTuple):
         if len(fields) == 1:
             hint = "; is the file comma-separated? convert it" if "," in lines[0] else ""
             raise UserError(f'{path}:1: expected "source<TAB>target", got 1 column{hint}')
+        rows = [line.split("\t") for line in lines]
         # A line of another width is named where the file is read.
-        columns = zip_longest(*(line.split("\t") for line in lines), fillvalue="")
+        columns = zip(*(row for row in rows if len(row) == len(fields)), strict=True)
         sentences = [place for place, column in enumerate(columns) if holds_sentences(column)]
         if len(sentences) < 2:
             raise UserError(
@@ -214,13 +215,14 @@ def columns_in_header(fields: Sequence[str]) -> dict[str, int] | None:
     return None
 
 
-def holds_sentences(column: Iterable[str]) -> bool:
+def holds_sentences(column: Sequence[str]) -> bool:
     """Tells a column of sentences from one of numbers, of rows or of classes, or of nothing.
 
-    >>> holds_sentences(["1", "2 cats"]), holds_sentences(["1", "", "1276"])
+    >>> holds_sentences(["1", "2 cats"]), holds_sentences(["number", "1", "", "1276"])
     (True, False)
     """
-    fields = (field.strip() for field in column)
+    # The first field may be a name that is not known as one.
+    fields = (field.strip() for field in column[1:] or column)
     return any(field and not field.isdecimal() for field in fields)
 
 
