@@ -361,6 +361,7 @@ class TestGuess:
             ("train.json", '{"1.png": {"label": [1]}, "2.png": {"label": [2]}}', "street_view"),
             ("train.json", '{\n  "1.png": {\n    "label": [1]\n  }\n}', "street_view"),
             ("labels.csv", "file,number\n", "street_view"),
+            ("Labels.CSV", "file,number\n", "street_view"),
             ("train.zip", "", "street_view"),
         ],
     )

@@ -124,7 +124,7 @@ def _guess_by_folder(folder: Path) -> Task:
 def _is_of_pictures(path: Path) -> bool:
     """Tells whether a file has a name of the street_view project's, and what it reads in it."""
     if path.name not in _PICTURE_LABELS:
-        return path.name in _PICTURE_FILES
+        return path.name.lower() in _PICTURE_FILES
     if path.with_suffix(".zip").is_file() or path.with_suffix("").is_dir():
         return True
     # The competition's is one object, of an object for each picture; CLUE's news are called alike.
