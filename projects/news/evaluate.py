@@ -40,7 +40,7 @@ class EvaluateConfig:
     data_dir: Path | None = None
     """Folder that holds data sets, one sub-folder each."""
     split: SplitName = "test"
-    """The rows to measure on; all of them are the whole of a file that training cuts."""
+    """The rows to measure on; "all" is train, dev and test together, the whole of a lone file."""
     seed: int = 0
     """Seed by which a lone file is split; give the one of the training."""
 

@@ -42,7 +42,7 @@ class EvaluateConfig:
     data_dir: Path | None = None
     """Folder that holds data sets, one sub-folder each."""
     split: SplitName = "test"
-    """The rows to measure on; all of them are the whole of a file that training cuts."""
+    """The rows to measure on; "all" is train, dev and test together, the whole of a lone file."""
     use_boxes: bool = False
     """Whether pictures of dev and test are cut down to the number by the boxes of its digits."""
     margin: float = 0.15

@@ -40,7 +40,7 @@ class EvaluateConfig:
     target: str | None = None
     """Language of the references, which decides how BLEU cuts them into words."""
     split: SplitName = "test"
-    """The pairs to measure on; all of them are the whole of a file that training cuts."""
+    """The pairs to measure on; "all" is train, dev and test together, the whole of a lone file."""
     merge_references: bool = False
     """Whether pairs of one source are one sentence with several references, as Tatoeba's are.
     Without it each pair counts for itself."""

@@ -72,7 +72,8 @@ class TestTexts:
         train = texts(20, "a") + texts(30, "b", 20)
         report = check(write(tmp_path, train_tsv=train, dev_tsv=dev, test_tsv=test))
         assert report.notes == [
-            "dev: few texts to measure by, 16: chance alone moves a score by about 10 points"
+            "dev: few texts to measure by, 16: chance alone moves an accuracy of 80 % by about "
+            "10 points"
         ]
 
     def test_the_same_text_in_two_splits(self, tmp_path: Path) -> None:
@@ -344,6 +345,7 @@ class TestGuess:
             ("a.tsv", "one\t一\tby nobody\ntwo\t二\tby nobody\n", "translation"),
             ("a.tsv", "1\tone\t7\t一\n2\ttwo\t8\t二\n", "translation"),
             ("a.tsv", "one\t一\t\ntwo\t二\t\n", "translation"),
+            ("a.tsv", "0.93\tone\t一\n1.2\ttwo\t二\n", "translation"),
             ("a.tsv", "qid\ttext_a\tlabel\n1\t甲\ta\n2\t乙\ta\n", "news"),
             ("a.tsv", "1\t甲\ta\n2\t乙\ta\n3\t丙\tb\n4\t丁\tb\n", "news"),
             ("a.tsv", "甲\ta\t\n乙\ta\t\n丙\tb\t\n丁\tb\t\n", "news"),

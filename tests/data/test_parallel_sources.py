@@ -350,7 +350,7 @@ class TestErrors:
         assert told in error_of(tmp_path / "mine", *languages)
 
     def test_languages_that_cannot_be_guessed(self, tmp_path: Path) -> None:
-        told = "nothing names its languages, and no sentence has a Chinese character: give --source"
+        told = "nothing names its languages, and none of the first sentences has a Chinese char"
         write(tmp_path / "mine", train_tsv="chat\tcat\n", dev_tsv="chien\tdog\n")
         assert error_of(tmp_path / "mine").startswith(f"{tmp_path / 'mine'}: {told}")
         lines = "".join(f"chat {n}\tcat {n}\n" for n in range(20))

@@ -379,8 +379,8 @@ class TestTianchiNews:
             assert guess_task(str(folder)) == "news"
             for path in (folder, folder / "train_set.csv"):
                 assert error_of(path) == (
-                    f"{path}: is the data of Tianchi's competition: {rename}give --dataset "
-                    f"tianchi_news --data-dir {tmp_path}"
+                    f"{path}: is the data of Tianchi's competition, which train.py and evaluate.py "
+                    f"open by name: {rename}give them --dataset tianchi_news --data-dir {tmp_path}"
                 )
 
     def test_another_file_of_its_name(self, tmp_path: Path) -> None:
@@ -475,6 +475,9 @@ class TestErrors:
         told = 'a.{}:1: expected a header that names the columns, such as "text{}label", got'
         assert told.format("tsv", "<TAB>") in error_of(tmp_path / "a.tsv")
         assert told.format("csv", ",") in error_of(tmp_path / "a.csv")
+        write(tmp_path, b_csv="image,label\n1.png,3\n", c_csv="id,label\n1,3\n")
+        for name in ("b.csv", "c.csv"):
+            assert "expected a header that names the columns" in error_of(tmp_path / name)
 
     @pytest.mark.parametrize(
         ("content", "told"),

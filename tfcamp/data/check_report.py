@@ -109,10 +109,10 @@ def report_few(report: Report, splits: Sequence[SeenRows]) -> None:
     for rows in splits:
         num_rows = len(rows.exact.numbers())
         if rows.split != "train" and 0 < num_rows < FEW_ROWS:
-            standard_error = math.sqrt(0.8 * 0.2 / num_rows)  # of an accuracy of 0.8
+            standard_error = math.sqrt(0.8 * 0.2 / num_rows)
             report.notes.append(
-                f"{rows.split}: few {rows.noun} to measure by, {num_rows}: chance alone moves a "
-                f"score by about {100 * standard_error:.0f} points"
+                f"{rows.split}: few {rows.noun} to measure by, {num_rows}: chance alone moves an "
+                f"accuracy of 80 % by about {100 * standard_error:.0f} points"
             )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcamp.data.image_splits import DEV_STEMS
+from tfcamp.data.text_columns import shortened
 from tfcamp.data.text_files import read_lines
 from tfcamp.errors import UserError
 from tfcamp.vision.digits import check_number
@@ -142,5 +143,4 @@ def _split_named(split: str | None, where: str) -> str | None:
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return repr(text if len(text) <= 40 else text[:39] + "…")
+    return shortened(value if isinstance(value, str) else json.dumps(value, default=str))

@@ -15,6 +15,7 @@ with LF or CRLF. Lines of parallel files may be empty, for they are counted; emp
 file are passed over.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ TAB_SUFFIX = ".tsv"
 LONE_SUFFIXES = (TAB_SUFFIX, ".txt")
 UNNAMED_COLUMNS = ("source", "target")
 _SHORT_NAMES = {"src": "source", "tgt": "target", "trg": "target"}
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)*(e[-+]?\d+)?", re.IGNORECASE)
 # Lines of a file without a header that tell which columns hold sentences.
 _ROWS_TO_JUDGE = 100
 
@@ -101,7 +103,8 @@ class TabColumns(NamedTuple):
         if len(sentences) < 2:
             raise UserError(
                 f'{path}:1: expected "source<TAB>target", got {len(fields)} columns of which '
-                f"{len(sentences) or 'none'} holds sentences; the others hold numbers or nothing"
+                f"{len(sentences) or 'none'} holds sentences; if the others, numbers or nothing, "
+                'are meant, give them a first line "source<TAB>target"'
             )
         return cls(len(fields), False, dict(zip(UNNAMED_COLUMNS, sentences, strict=False)))
 
@@ -216,14 +219,16 @@ def columns_in_header(fields: Sequence[str]) -> dict[str, int] | None:
 
 
 def holds_sentences(column: Sequence[str]) -> bool:
-    """Tells a column of sentences from one of numbers, of rows or of classes, or of nothing.
+    """Tells a column of sentences from one of numbers, of rows or scores say, or of nothing.
 
     >>> holds_sentences(["1", "2 cats"]), holds_sentences(["number", "1", "", "1276"])
     (True, False)
+    >>> holds_sentences(["0.93", "1.08"])
+    False
     """
     # The first field may be a name that is not known as one.
     fields = (field.strip() for field in column[1:] or column)
-    return any(field and not field.isdecimal() for field in fields)
+    return any(field and not _NUMBER.fullmatch(field) for field in fields)
 
 
 def read_tab_pairs(

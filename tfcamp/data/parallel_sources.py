@@ -288,8 +288,8 @@ def _languages_or_default(
       files: of the training split, which tell whether a guess can be right.
 
     Raises:
-      UserError: the user names one language only, or none that exists, or none where no side is
-        Chinese.
+      UserError: the user names one language only, or none that exists, or none where the first
+        pairs have no Chinese.
     """
     if named is not None:
         return named, ()
@@ -297,8 +297,8 @@ def _languages_or_default(
         first, second = DEFAULT_LANGUAGES
         if not any(count_chinese(files.open(DEFAULT_LANGUAGES, DEFAULT_LANGUAGES).read())):
             raise UserError(
-                f"{where}: nothing names its languages, and no sentence has a Chinese character: "
-                "give --source and --target, de and en say"
+                f"{where}: nothing names its languages, and none of the first sentences has a "
+                "Chinese character: give --source and --target, such as --source de --target en"
             )
         told = f"the first sentence of each pair is taken for {first}, the second for {second}"
         return DEFAULT_LANGUAGES, (f"{where}: nothing names its languages; {told}",)

@@ -9,6 +9,8 @@ TEXT_COLUMNS = (
     *("文本", "标题", "内容"),
 )
 LABEL_COLUMNS = ("label", "category", "标签", "类别")
+# What may stand beside a label and is no text: numbers of rows, and names of pictures.
+_NO_TEXTS = ("id", "index", "file", "filename", "image")
 
 
 class TextColumns(NamedTuple):
@@ -29,7 +31,7 @@ class TextColumns(NamedTuple):
         text = next((names.index(name) for name in TEXT_COLUMNS if name in names), None)
         label = next((names.index(name) for name in LABEL_COLUMNS if name in names), None)
         if text is None and label is not None and len(names) == 2:
-            text = 1 - label
+            text = None if names[1 - label] in _NO_TEXTS else 1 - label
         if text is None or (label is None and len(names) > 1):
             return None
         return cls(text, label, len(names))

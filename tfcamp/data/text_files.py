@@ -8,7 +8,8 @@
 
 A header (or the first JSON object) names the columns in any order: the text is ``text``, ``title``,
 ``sentence``, the label ``label``, ``category`` (all names are in `tfcamp.data.text_columns`); other
-columns are passed over. Beside a label, the only other column is the text, whatever it is called.
+columns are passed over. In a header of two columns, the one beside the label is the text, whatever
+it is called, but for numbers and names of files.
 A file whose only column is a text is unlabelled, as a competition's test file is; so are JSON lines
 without a label. Files are UTF-8, with or without a byte order mark, with LF or CRLF, and may be
 compressed (``.gz``). Empty lines are passed over; an empty text is a legal text. Where a text is

@@ -5,6 +5,7 @@ train_set.csv has 200,000 labelled articles, test_a.csv 50,000 unlabelled ones; 
 macro-F1.
 """
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -79,8 +80,8 @@ def refuse_path(path: Path) -> None:
     folder = file.resolve().parent
     rename = "" if folder.name == NAME else f"call its folder {NAME}, and "
     raise UserError(
-        f"{path}: is the data of Tianchi's competition: {rename}give --dataset {NAME} --data-dir "
-        f"{folder.parent}"
+        f"{path}: is the data of Tianchi's competition, which train.py and evaluate.py open by "
+        f"name: {rename}give them --dataset {NAME} --data-dir {shlex.quote(str(folder.parent))}"
     )
 
 

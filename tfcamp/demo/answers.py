@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-if TYPE_CHECKING:  # they bring TensorFlow, for which the page need not wait
+if TYPE_CHECKING:  # they bring TensorFlow, without which answers are made and shown
     from tfcamp.export.image_model import ServedImageModel
     from tfcamp.export.saved_model import ServedTextClassifier
     from tfcamp.export.translation_model import Attention, ServedTranslator

@@ -1,4 +1,4 @@
-"""Serves the page on this machine, from the first request for a port to Ctrl-C."""
+"""Serves the page on this machine: takes a port, loads the models, ends at Ctrl-C."""
 
 import errno
 import logging

@@ -35,8 +35,9 @@ def check_export_folder(folder: Path) -> None:
         if not (above.is_dir() and os.access(above, os.W_OK)):
             raise UserError(f"--export-dir {folder}: a folder cannot be made in {above}")
         return
-    files = set(os.listdir(folder)) if folder.is_dir() else {"a file, no folder"}
-    if files and not ("saved_model.pb" in files and files <= _FILES):
+    files = set(os.listdir(folder)) if folder.is_dir() else None
+    is_model = files is not None and "saved_model.pb" in files and files <= _FILES
+    if files != set() and not is_model:
         raise UserError(
             f"{folder} holds something else than a SavedModel, which the export would delete: "
             "name another folder"

@@ -23,8 +23,8 @@ from tfcamp.figures.style import (
     VERMILION,
     add_axes,
     drawing,
+    fitted,
     new_figure,
-    shortened,
     text_width,
 )
 from tfcamp.metrics.classification import CalibrationBin, ClassScores
@@ -82,7 +82,7 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
             step = _round_step(_NUMBERED_STEP / cell)
             footer = f"classes by number, from 0 · {footer}"
     ticks = range(0, num_classes, step)
-    names = [shortened(classes[i], _WIDEST_NAME, size) if step == 1 else str(i) for i in ticks]
+    names = [fitted(classes[i], _WIDEST_NAME, size) if step == 1 else str(i) for i in ticks]
     widest = max(text_width(name, size) for name in names)
     slanted = widest > cell * step - 4
     left = 34 + widest
@@ -284,7 +284,7 @@ def class_scores(per_class: Sequence[ClassScores]) -> Figure:
     if not per_class:
         raise ValueError("there are no classes to draw")
     ranked = sorted(per_class, key=lambda row: -row.f1)
-    names = [shortened(row.name, _WIDEST_NAME) for row in ranked]
+    names = [fitted(row.name, _WIDEST_NAME) for row in ranked]
     left = 20 + max(text_width(name) for name in names)
     line, top = 26, 30
     with drawing():

@@ -123,10 +123,10 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", re.sub(r"[\t\n\r]+", " ", text))
 
 
-def shortened(text: str, widest: float, size: float = SIZE) -> str:
+def fitted(text: str, widest: float, size: float = SIZE) -> str:
     """Returns the printable text, ended by an ellipsis where it is wider than so many CSS pixels.
 
-    >>> shortened("a long name", 40, size=10)
+    >>> fitted("a long name", 40, size=10)
     'a lo…'
     """
     text = printable(text)

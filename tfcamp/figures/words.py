@@ -15,9 +15,9 @@ from tfcamp.figures.style import (
     SMALL,
     add_axes,
     drawing,
+    fitted,
     new_figure,
     printable,
-    shortened,
     text_width,
 )
 
@@ -175,7 +175,7 @@ def _legend_rows(names: Sequence[str], note: str) -> list[list[tuple[str, float]
     rows: list[list[tuple[str, float]]] = [[]]
     across = 10.0
     for name in names:
-        width = 28 + text_width(shortened(name, _WIDEST_NAME, SMALL), SMALL)
+        width = 28 + text_width(fitted(name, _WIDEST_NAME, SMALL), SMALL)
         if rows[-1] and across + width > _WIDTH:
             rows.append([])
             across = 10.0
@@ -200,7 +200,7 @@ def _draw_legend(
             color, marker = styles[name]
             down = _LINE * (i + 0.5)
             axes.plot(across, down, marker, color=color, markersize=6, markeredgewidth=0)
-            shown = shortened(name, _WIDEST_NAME, SMALL)
+            shown = fitted(name, _WIDEST_NAME, SMALL)
             axes.text(across + 9, down, shown, fontsize=SMALL, color=INK, va="center")
     down = _LINE * (len(rows) - 0.5)
     axes.text(_WIDTH - 6, down, note, fontsize=SMALL, color=MUTED, ha="right", va="center")
